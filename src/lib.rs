@@ -1,0 +1,21 @@
+//! Mayfly: a short-lived certificate authority, from an OIDC token to a logged certificate.
+pub mod api;
+pub mod audit;
+pub mod ca;
+pub mod cli;
+pub mod config;
+pub mod ct;
+pub mod identity;
+pub mod issue;
+pub mod keys;
+pub mod log;
+pub mod oidc;
+pub mod policy;
+pub mod proof;
+pub mod secret;
+pub mod serve;
+pub mod telemetry;
+pub mod time;
+pub mod tlog;
+pub mod trust;
+pub mod x509;

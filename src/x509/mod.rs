@@ -1,0 +1,16 @@
+//! Certificate values and their DER.
+//!
+//! In: identities as values, public keys as PEM or DER. Out: TBS bytes, precertificates, parsed
+//! keys and CSRs. Knows nothing of tokens, logs and private keys.
+pub mod certificate;
+pub mod csr;
+pub mod fulcio;
+pub mod names;
+pub mod public_key;
+pub mod template;
+
+pub use certificate::Certificate;
+pub use csr::Csr;
+pub use fulcio::{ExtensionField, FulcioExtensions};
+pub use names::SubjectAltName;
+pub use public_key::{ClientKeyAlgorithm, PublicKey};
