@@ -41,7 +41,7 @@ pub enum Event<'a> {
     /// An announced issuance came to nothing.
     Failed { request: &'a RequestId, serial: &'a str, reason: &'a str },
     /// A request was refused before anything was signed.
-    Refused { request: &'a RequestId, reason: &'a str, issuer: Option<&'a str> },
+    Refused { request: &'a RequestId, reason: &'a str },
     /// The configuration was read again; `error` says why the old one was kept.
     Reload { error: Option<&'a str> },
     /// The process stopped in good order.
@@ -272,7 +272,7 @@ mod tests {
 
     fn record(log: &AuditLog, reason: &str) -> Result<(), AuditError> {
         let (request, reason) = refused(reason);
-        log.record(NOW, &Event::Refused { request: &request, reason: &reason, issuer: None })
+        log.record(NOW, &Event::Refused { request: &request, reason: &reason })
     }
 
     #[test]
