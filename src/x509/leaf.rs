@@ -6,7 +6,7 @@
 //! the writer does not hide itself.
 
 use der::{
-    AnyRef, Decode, Encode, Header, Length, Reader, SliceReader, Tag, TagNumber,
+    AnyRef, Decode, Encode, Header, Length, Reader, SliceReader, Tag, TagNumber, Tagged,
     asn1::ObjectIdentifier,
 };
 

@@ -175,7 +175,7 @@ fn push_extension_header(kind: &ExtensionKind, value_bytes: usize, out: &mut Vec
 /// method of RFC 5280, 4.2.1.2 needs SHA-1.)
 fn key_id(key: &PublicKey) -> [u8; KEY_ID_BYTES] {
     let mut id = [0; KEY_ID_BYTES];
-    id.copy_from_slice(&digest(&SHA256, key.key_bits()).as_ref()[..KEY_ID_BYTES]);
+    id.copy_from_slice(&digest(&SHA256, key.key_octets()).as_ref()[..KEY_ID_BYTES]);
     id
 }
 
