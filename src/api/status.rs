@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use crate::{
     issue::{self, Stage},
-    proof::ProofError,
+    proof::{ProofError, ProofFault},
 };
 
 /// One answer to a failed request, in every protocol.
@@ -147,9 +147,16 @@ impl From<&issue::Error> for Status {
     }
 }
 
+/// A key or proof is the caller's alone: all are 400, and the text says which step refused it.
 fn proof_status(cause: &ProofError) -> Status {
-    let _ = cause;
-    Status::new(400, INVALID_ARGUMENT, KEY.to_owned(), "key")
+    let (upstream_text, label) = match cause.fault() {
+        ProofFault::KeyMalformed => (KEY, "key_unparsable"),
+        ProofFault::KeyInsecure => (KEY_INSECURE, "key_insecure"),
+        ProofFault::AlgorithmNotPermitted => (ALGORITHM, "algorithm"),
+        ProofFault::SignatureWrong => (PROOF, "proof"),
+        ProofFault::CsrMalformed => (CSR, "csr_unparsable"),
+    };
+    Status::new(400, INVALID_ARGUMENT, explain(upstream_text, &cause.to_string()), label)
 }
 
 impl Status {
@@ -167,6 +174,10 @@ fn explain(upstream_text: &str, reason: &str) -> String {
 // The reference's texts, which clients match.
 const TOKEN: &str = "There was an error processing the identity token";
 const KEY: &str = "The public key supplied in the request could not be parsed";
+const KEY_INSECURE: &str = "The public key supplied in the request is insecure";
+const PROOF: &str = "The signature supplied in the request could not be verified";
+const CSR: &str = "The certificate signing request could not be parsed";
+const ALGORITHM: &str = "signing algorithm not permitted";
 const CA: &str = "error communicating with CA backend";
 const LOG: &str = "Error entering certificate in CTL";
 
