@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::{Issuer, Serial};
 use crate::{
-    ct::{Entry, EntryKind, OutOfBounds, SignedCertificateTimestamp, SignedCertificateTimestampList},
+    ct::{
+        Entry, EntryKind, OutOfBounds, SignedCertificateTimestamp, SignedCertificateTimestampList,
+    },
     identity::Identity,
     keys::SignError,
     log::LoggedSct,
@@ -78,7 +80,11 @@ pub enum CaError {
         "the issuing chain is valid from {valid_from} to {valid_until}, which does not cover a \
          certificate issued at {now}"
     )]
-    IssuerExpiring { valid_from: Timestamp, valid_until: Timestamp, now: Timestamp },
+    IssuerExpiring {
+        valid_from: Timestamp,
+        valid_until: Timestamp,
+        now: Timestamp,
+    },
     #[error(transparent)]
     Time(#[from] TimeOutOfRange),
     #[error(transparent)]
@@ -122,7 +128,11 @@ impl Issuer {
         let to_sign = tbs.precertificate_tbs();
         // Before the signature: a precertificate that breaks the profile is misissued from the
         // moment it is signed, whether or not a certificate follows (RFC 6962, 3.1).
-        lint::check(&Leaf::parse_tbs(&to_sign)?, Stage::Precertificate, LEAF_LIFETIME_SECONDS)?;
+        lint::check(
+            &Leaf::parse_tbs(&to_sign)?,
+            Stage::Precertificate,
+            LEAF_LIFETIME_SECONDS,
+        )?;
         let signature = self.sign(&to_sign).await?;
         let kind = EntryKind::Precert {
             issuer_key_hash: self.key_hash(),
@@ -130,14 +140,25 @@ impl Issuer {
             precertificate: self.template().certificate(&to_sign, &signature),
         };
         let entry = Entry::new(kind, self.chain_fingerprints().to_vec())?;
-        Ok(Precert { issuer: self, approved, serial, validity, tbs, entry })
+        Ok(Precert {
+            issuer: self,
+            approved,
+            serial,
+            validity,
+            tbs,
+            entry,
+        })
     }
 
     fn check_outlives(&self, validity: &Validity) -> Result<(), CaError> {
         let (valid_from, valid_until) = (self.valid_from(), self.valid_until());
         if validity.not_before() < valid_from || validity.not_after() > valid_until {
             let now = validity.not_before();
-            return Err(CaError::IssuerExpiring { valid_from, valid_until, now });
+            return Err(CaError::IssuerExpiring {
+                valid_from,
+                valid_until,
+                now,
+            });
         }
         Ok(())
     }
@@ -164,10 +185,20 @@ impl Precert {
     /// # Errors
     /// The SCT is for another entry, the key did not sign, or the result is not what was logged.
     pub async fn finish(self, sct: LoggedSct) -> Result<Issued, CaError> {
-        if sct.entry_digest() != &self.entry.digest() {
+        self.finish_with(sct.sct(), sct.entry_digest(), sct.index())
+            .await
+    }
+
+    async fn finish_with(
+        self,
+        sct: &SignedCertificateTimestamp,
+        entry_digest: &[u8; 32],
+        log_index: u64,
+    ) -> Result<Issued, CaError> {
+        if *entry_digest != self.entry.digest() {
             return Err(CaError::OtherEntry);
         }
-        let sct_list = SignedCertificateTimestampList(vec![sct.sct().clone()]).encode()?;
+        let sct_list = SignedCertificateTimestampList(vec![sct.clone()]).encode()?;
         let to_sign = self.tbs.final_tbs(&sct_list);
         let signature = self.issuer.sign(&to_sign).await?;
         let der = self.issuer.template().certificate(&to_sign, &signature);
@@ -175,8 +206,8 @@ impl Precert {
         Ok(Issued {
             pem: pem::encode("CERTIFICATE", &der).trim_end().to_owned(),
             der,
-            sct: sct.sct().clone(),
-            log_index: sct.index(),
+            sct: sct.clone(),
+            log_index,
             issuer: self.issuer,
             approved: self.approved,
             serial: self.serial,
@@ -191,7 +222,9 @@ impl Precert {
         let leaf = Leaf::parse_certificate(der)?;
         lint::check(&leaf, Stage::Certificate, LEAF_LIFETIME_SECONDS)?;
         let logged = match self.entry.kind() {
-            EntryKind::Precert { tbs_certificate, .. } => tbs_certificate,
+            EntryKind::Precert {
+                tbs_certificate, ..
+            } => tbs_certificate,
             EntryKind::X509 { .. } => return Err(CaError::NotAsLogged),
         };
         if leaf.logged_tbs()? == *logged && leaf.sct_list()? == sct_list {
@@ -210,7 +243,9 @@ impl Issued {
 
     /// Leaf first, root last; each PEM without its last line end, as the reference answers.
     pub fn pem_chain(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.pem).chain(self.issuer.pem_tail()).map(String::as_str)
+        std::iter::once(&self.pem)
+            .chain(self.issuer.pem_tail())
+            .map(String::as_str)
     }
 
     /// Its number.
