@@ -1,12 +1,34 @@
 //! Verified token -> identity: the subjects a client may have signed, one SAN, the extensions.
 //!
 //! In: a [`VerifiedToken`] and the profile of its issuer. Out: an [`Identity`], or which claim is
-//! missing or wrong. Knows nothing of keys, proofs and signatures.
+//! missing or wrong. Knows nothing of keys, proofs, signatures and files.
+//!
+//! A profile says how the claims of one kind of issuer become a name. Each kind is one small file
+//! (`email`, `ci_provider`) that answers with a `Name`; what all kinds share is done here, once:
+//! the issuer (1.1, 1.8) and the token's subject (1.24) in the extensions, and the challenges.
+
+mod ci_provider;
+mod claim;
+mod email;
+mod error;
+mod issuer_type;
+mod published;
+mod san_template;
+mod template;
+
 use std::collections::HashMap;
+
+pub use ci_provider::CiProvider;
+pub use email::{Email, IssuerClaim, IssuerClaimError};
+pub use error::{EmailVerifiedFault, IdentityError, RenderedPlace, UnusableClaim};
+pub use issuer_type::{IssuerType, UnknownIssuerType};
+pub use published::{PublishedIssuer, PublishedName};
+pub use san_template::{SanTemplate, SanTemplateError};
+pub use template::{Template, TemplateError, TemplateFault};
 
 use crate::{
     oidc::{Claims, VerifiedToken},
-    x509::{FulcioExtensions, SubjectAltName},
+    x509::{ExtensionField, FulcioExtensions, SubjectAltName},
 };
 
 /// Who a certificate will be for. Made only by [`Profiles::derive`].
@@ -19,24 +41,35 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The one name of the certificate.
     pub fn san(&self) -> &SubjectAltName {
         &self.san
     }
+
+    /// The Fulcio extensions, 1.3.6.1.4.1.57264.1.1 to .24.
     pub fn extensions(&self) -> &FulcioExtensions {
         &self.extensions
     }
+
     /// The strings over which a proof of possession is accepted: `sub`, and `email` where the
-    /// token carries one (WIRE 1.3).
+    /// token carries one (WIRE 1.3: clients look at the token, not at the issuer's type). Both are
+    /// in the verified token, and the proof only shows that the client holds the key, so the
+    /// second choice gives nobody a name that the first would not.
     pub fn challenges(&self) -> &[String] {
         &self.challenges
     }
+
     /// `iss` of the token.
     pub fn issuer(&self) -> &str {
         self.token.issuer()
     }
+
+    /// `sub` of the token.
     pub fn subject(&self) -> &str {
         self.token.subject()
     }
+
+    /// All claims of the token.
     pub fn claims(&self) -> &Claims {
         self.token.claims()
     }
@@ -44,21 +77,74 @@ impl Identity {
 
 /// How each configured issuer's claims become an identity; keyed by
 /// [`VerifiedToken::configured_as`].
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Profiles {
-    _by_issuer: HashMap<String, Profile>,
+    by_issuer: HashMap<String, Profile>,
+    published: Vec<PublishedIssuer>,
 }
 
-/// Email(..) or CiProvider(..); one small file each, more types to come.
-#[derive(Debug)]
-pub struct Profile {}
-
-/// Why no identity came of a verified token: each variant names the claim.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {}
+/// How the claims of one issuer become a name. More kinds to come, each in its own file.
+#[derive(Clone, Debug)]
+pub enum Profile {
+    /// `type: email`.
+    Email(Email),
+    /// `type: ci-provider`.
+    CiProvider(CiProvider),
+}
 
 impl Profiles {
-    pub fn derive(&self, _token: VerifiedToken) -> Result<Identity, IdentityError> {
-        todo!()
+    /// Takes each issuer's public face and its profile. The names must differ, which is so by
+    /// construction of the issuer file; of two with one name the later counts.
+    pub fn new(issuers: impl IntoIterator<Item = (PublishedIssuer, Profile)>) -> Self {
+        let mut profiles = Self::default();
+        for (published, profile) in issuers {
+            profiles.by_issuer.insert(published.name.as_str().to_owned(), profile);
+            profiles.published.push(published);
+        }
+        profiles
+    }
+
+    /// The identity that `token` speaks for.
+    ///
+    /// # Errors
+    /// A claim that the issuer's profile needs is missing, or unfit for a certificate.
+    pub fn derive(&self, token: VerifiedToken) -> Result<Identity, IdentityError> {
+        let profile = self.by_issuer.get(token.configured_as()).ok_or_else(|| {
+            IdentityError::NoProfile { configured_as: token.configured_as().to_owned() }
+        })?;
+        let Name { san, mut extensions, issuer } = match profile {
+            Profile::Email(email) => email.name(&token)?,
+            Profile::CiProvider(provider) => provider.name(&token)?,
+        };
+        extensions.set(ExtensionField::Issuer, issuer);
+        // 1.24 is the raw `sub` whatever the type: it tells apart what a template may not.
+        let subject = claim::printable("sub", token.subject())?;
+        extensions.set(ExtensionField::TokenSubject, subject.to_owned());
+        Ok(Identity { san, extensions, challenges: challenges(&token), token })
+    }
+
+    /// What `GET /api/v2/configuration` tells of each issuer, in the order of the issuer file.
+    pub fn published(&self) -> &[PublishedIssuer] {
+        &self.published
     }
 }
+
+/// What a profile makes of a token.
+#[derive(Debug)]
+struct Name {
+    san: SubjectAltName,
+    /// Without issuer and subject, which are the same for every kind.
+    extensions: FulcioExtensions,
+    /// What the issuer extension will say.
+    issuer: String,
+}
+
+fn challenges(token: &VerifiedToken) -> Vec<String> {
+    let mut challenges = vec![token.subject().to_owned()];
+    let email = token.claims().value("email").and_then(serde_json::Value::as_str);
+    if let Some(email) = email.filter(|email| !email.is_empty() && *email != token.subject()) {
+        challenges.push(email.to_owned());
+    }
+    challenges
+}
+

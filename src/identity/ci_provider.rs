@@ -1,0 +1,91 @@
+//! `type: ci-provider`: a build job, named by templates over its claims.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    IdentityError, Name, SanTemplate, Template, claim,
+    error::RenderedPlace,
+    template::{Piece, Values},
+};
+use crate::{
+    oidc::{Claims, VerifiedToken},
+    x509::{ExtensionField, FulcioExtensions},
+};
+
+/// The profile of a CI provider: one entry of `ci-issuer-metadata`, shared by its issuers.
+#[derive(Clone, Debug)]
+pub struct CiProvider {
+    templates: Arc<Templates>,
+}
+
+#[derive(Debug)]
+struct Templates {
+    defaults: HashMap<String, String>,
+    extensions: Vec<(ExtensionField, Template)>,
+    san: SanTemplate,
+}
+
+impl CiProvider {
+    /// Takes compiled templates. `defaults` are used where the token has no claim of that name.
+    pub fn new(
+        defaults: HashMap<String, String>,
+        extensions: Vec<(ExtensionField, Template)>,
+        san: SanTemplate,
+    ) -> Self {
+        Self { templates: Arc::new(Templates { defaults, extensions, san }) }
+    }
+
+    pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
+        let Templates { defaults, extensions: templates, san } = &*self.templates;
+        let values = Merged { claims: token.claims(), defaults };
+        let san = san.render(&values)?;
+        let mut extensions = FulcioExtensions::default();
+        for (field, template) in templates {
+            // An empty value is no extension: `set` leaves it out.
+            extensions.set(*field, extension_value(*field, template, &values)?);
+        }
+        // The issuer is always the token's own, whatever a template might say of it.
+        Ok(Name { san, extensions, issuer: token.issuer().to_owned() })
+    }
+}
+
+fn extension_value(
+    field: ExtensionField,
+    template: &Template,
+    values: &Merged<'_>,
+) -> Result<String, IdentityError> {
+    let mut rendered = String::new();
+    template.render(values, &mut |piece| {
+        match piece {
+            Piece::Text(text) => rendered.push_str(text),
+            Piece::Value { claim, value } => rendered.push_str(claim::printable(claim, &value)?),
+        }
+        if rendered.len() > MAX_EXTENSION_BYTES {
+            let place = RenderedPlace::Extension(field);
+            return Err(IdentityError::TooLong { place, limit_bytes: MAX_EXTENSION_BYTES });
+        }
+        Ok(())
+    })?;
+    Ok(rendered)
+}
+
+/// Claims first, then defaults: a token that names its own region or server wins.
+struct Merged<'a> {
+    claims: &'a Claims,
+    defaults: &'a HashMap<String, String>,
+}
+
+impl Values for Merged<'_> {
+    fn value(&self, name: &str) -> Result<String, IdentityError> {
+        let claimed = match self.claims.value(name) {
+            Some(value) => claim::scalar_text(name, value)?,
+            None => None,
+        };
+        claimed
+            .or_else(|| self.defaults.get(name).cloned())
+            .ok_or_else(|| IdentityError::MissingClaim { claim: name.to_owned() })
+    }
+}
+
+/// Longer than any honest value; what a certificate says, the log keeps forever.
+const MAX_EXTENSION_BYTES: usize = 4096;

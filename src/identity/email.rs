@@ -1,0 +1,104 @@
+//! `type: email`: a person, named by a verified address.
+
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::{EmailVerifiedFault, IdentityError, Name, UnusableClaim, claim};
+use crate::{
+    oidc::VerifiedToken,
+    x509::{FulcioExtensions, SubjectAltName},
+};
+
+/// The profile of an e-mail issuer.
+#[derive(Clone, Debug, Default)]
+pub struct Email {
+    /// Where the issuer extension comes from; `None`: from `iss`.
+    pub issuer_claim: Option<IssuerClaim>,
+    /// This issuer, and no other, is believed without `email_verified`.
+    pub skip_email_verification: bool,
+}
+
+impl Email {
+    pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
+        let claims = token.claims();
+        let email = text_claim("email", claims.value("email"))?;
+        if !self.skip_email_verification {
+            check_verified(claims.value("email_verified"))?;
+        }
+        let san = SubjectAltName::email(email).map_err(|source| IdentityError::Name { source })?;
+        let issuer = match &self.issuer_claim {
+            Some(path) => path.look_up(token)?,
+            None => token.issuer(),
+        };
+        Ok(Name { san, extensions: FulcioExtensions::default(), issuer: issuer.to_owned() })
+    }
+}
+
+/// `issuer-claim: $.federated_claims.connector_id`: where a broker says which provider behind it
+/// authenticated the person. Of JSONPath only member names after `$` (NT-31).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerClaim {
+    members: Vec<String>,
+}
+
+/// The text is not `$.name.name`.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{text}' is not a path like $.federated_claims.connector_id")]
+pub struct IssuerClaimError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for IssuerClaim {
+    type Err = IssuerClaimError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = |member: &&str| {
+            !member.is_empty()
+                && member.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        };
+        let members: Vec<&str> =
+            text.strip_prefix("$.").map(|path| path.split('.').collect()).unwrap_or_default();
+        if members.is_empty() || !members.iter().all(fits) {
+            return Err(IssuerClaimError { text: text.to_owned() });
+        }
+        Ok(Self { members: members.into_iter().map(str::to_owned).collect() })
+    }
+}
+
+impl IssuerClaim {
+    fn look_up<'t>(&self, token: &'t VerifiedToken) -> Result<&'t str, IdentityError> {
+        let (first, rest) = self.members.split_first().unzip();
+        let start = first.and_then(|name| token.claims().value(name));
+        let found = rest.unwrap_or_default().iter().fold(start, |at, name| at?.get(name));
+        let path = self.members.join(".");
+        claim::printable(&path, text_claim(&path, found)?)
+    }
+}
+
+/// Accepts what providers send for yes: the boolean (OpenID Connect Core, 5.1), and the strings
+/// "true" and "True" that some send instead. Everything else is no (NT-32).
+fn check_verified(claim: Option<&Value>) -> Result<(), IdentityError> {
+    let fault = match claim {
+        Some(Value::Bool(true)) => return Ok(()),
+        Some(Value::String(text)) if text == "true" || text == "True" => return Ok(()),
+        None | Some(Value::Null) => EmailVerifiedFault::Missing,
+        Some(Value::Bool(false)) => EmailVerifiedFault::False,
+        Some(Value::String(text)) if text == "false" || text == "False" => {
+            EmailVerifiedFault::False
+        }
+        Some(_) => EmailVerifiedFault::Unknown,
+    };
+    Err(IdentityError::EmailNotVerified { fault })
+}
+
+fn text_claim<'t>(name: &str, value: Option<&'t Value>) -> Result<&'t str, IdentityError> {
+    let unusable = |reason| IdentityError::UnusableClaim { claim: name.to_owned(), reason };
+    match value {
+        None | Some(Value::Null) => Err(IdentityError::MissingClaim { claim: name.to_owned() }),
+        Some(Value::String(text)) if text.is_empty() => Err(unusable(UnusableClaim::Empty)),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(unusable(UnusableClaim::NotAString)),
+    }
+}

@@ -1,0 +1,111 @@
+use crate::x509::{ExtensionField, names::NameError};
+
+/// Why no identity came of a verified token. Texts name claims, never their values.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum IdentityError {
+    /// A bug of ours, not of the caller: the issuer table let in what has no profile.
+    #[error("no profile for the issuer {configured_as}")]
+    NoProfile {
+        /// The entry of the issuer file.
+        configured_as: String,
+    },
+    /// The claim is absent or null, and there is no default for it.
+    #[error("the token has no claim '{claim}'")]
+    MissingClaim {
+        /// Its name, or its path.
+        claim: String,
+    },
+    /// The claim is there, but cannot stand in a certificate.
+    #[error("the claim '{claim}' of the token {reason}")]
+    UnusableClaim {
+        /// Its name, or its path.
+        claim: String,
+        /// What is wrong with it.
+        reason: UnusableClaim,
+    },
+    /// The provider does not vouch for the address.
+    #[error("the e-mail address is not verified by the identity provider: email_verified {fault}")]
+    EmailNotVerified {
+        /// How it fails to say `true`.
+        fault: EmailVerifiedFault,
+    },
+    /// The name is not one that a certificate may carry.
+    #[error("the token yields no usable subject alternative name: {source}")]
+    Name {
+        /// Why.
+        #[source]
+        source: NameError,
+    },
+    /// A verifier that normalises paths would read another name.
+    #[error("the subject alternative name would contain a path segment '.' or '..'")]
+    DotSegment,
+    /// Several claims together are longer than any honest value.
+    #[error("the claims yield more than {limit_bytes} bytes for the {place}")]
+    TooLong {
+        /// Which value.
+        place: RenderedPlace,
+        /// The limit.
+        limit_bytes: usize,
+    },
+}
+
+/// What is wrong with a claim.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum UnusableClaim {
+    /// It must be text.
+    #[error("is not a string")]
+    NotAString,
+    /// An object or array has no one text form.
+    #[error("is an object or array, where a single value is needed")]
+    NotAScalar,
+    /// Beyond 2^53 JSON implementations disagree about the number.
+    #[error("is a number too large to be exact")]
+    InexactNumber,
+    /// It must not be empty here.
+    #[error("is empty")]
+    Empty,
+    /// Newline, NUL and the like would let one value look like two.
+    #[error("contains a control character")]
+    ControlCharacter,
+    /// It stands where the name's scheme and host come from, and is not `https://host` there.
+    #[error("does not begin with a plain https://host")]
+    NotAnOrigin,
+    /// It stands where the name's host comes from.
+    #[error("does not begin with a plain host name")]
+    NotAHost,
+    /// `?`, `#`, `%`, `\` and white space mean something else in a URI than in the claim.
+    #[error("contains a character that would change the meaning of the name")]
+    UriDelimiter,
+}
+
+/// How `email_verified` fails to be `true`.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EmailVerifiedFault {
+    /// No such claim.
+    #[error("is missing")]
+    Missing,
+    /// The provider says no.
+    #[error("is false")]
+    False,
+    /// Neither a boolean nor one of the spellings known in the wild.
+    #[error("is neither true nor false")]
+    Unknown,
+}
+
+/// Where a rendered value goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenderedPlace {
+    /// The subject alternative name.
+    SubjectAltName,
+    /// An extension.
+    Extension(ExtensionField),
+}
+
+impl std::fmt::Display for RenderedPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SubjectAltName => f.write_str("subject alternative name"),
+            Self::Extension(field) => write!(f, "extension {field:?}"),
+        }
+    }
+}
