@@ -1,0 +1,157 @@
+//! One authority: a key and its chain, with everything prepared for signing.
+
+use std::sync::Arc;
+
+use super::chain::{self, ChainError};
+use crate::{
+    keys::{SignError, SignatureAlgorithm, Signer},
+    time::Timestamp,
+    x509::{Certificate, PublicKey, Template, template::IssuerAlgorithm},
+};
+
+/// A key that signs certificates, its chain, and what all its certificates share.
+#[derive(Debug)]
+pub struct Issuer {
+    signer: Arc<dyn Signer>,
+    /// Issuing CA first, root last; never empty.
+    chain: Vec<Certificate>,
+    template: Template,
+    /// The chain as a response carries it: one PEM each, without the last line end (clients
+    /// compare the texts).
+    pem_tail: Vec<String>,
+    chain_fingerprints: Vec<[u8; 32]>,
+    key_hash: [u8; 32],
+    /// The span in which every certificate of the chain is valid.
+    valid_from: Timestamp,
+    valid_until: Timestamp,
+}
+
+impl Issuer {
+    /// Takes a key and its chain (issuing CA first, root last) into service, after the checks
+    /// that [`ChainError`] lists and one signature by the key, made and verified, so that a
+    /// wrong key is found now and not in the first request.
+    ///
+    /// # Errors
+    /// Which certificate is at fault, why, and what to do about it.
+    pub async fn new(
+        signer: Arc<dyn Signer>,
+        chain: Vec<Certificate>,
+        now: Timestamp,
+    ) -> Result<Self, ChainError> {
+        let algorithm = issuer_algorithm(&*signer)?;
+        let (issuing, key_id) = chain::check(&chain, now)?;
+        if issuing.spki_der() != signer.public_key_der() {
+            return Err(ChainError::OtherKey {
+                key: signer.name().to_owned(),
+                certificate: chain::place(&chain, 0),
+            });
+        }
+        prove_key(&*signer).await?;
+        let template = Template::new(algorithm, issuing.subject_der(), key_id);
+        let key_hash = sha256(issuing.spki_der());
+        Ok(Self {
+            template,
+            key_hash,
+            pem_tail: chain
+                .iter()
+                .map(|ca| ca.pem().trim_end().to_owned())
+                .collect(),
+            chain_fingerprints: chain.iter().map(Certificate::fingerprint).collect(),
+            valid_from: chain
+                .iter()
+                .map(Certificate::not_before)
+                .max()
+                .unwrap_or(now),
+            valid_until: chain
+                .iter()
+                .map(Certificate::not_after)
+                .min()
+                .unwrap_or(now),
+            signer,
+            chain,
+        })
+    }
+
+    /// Issuing CA first, root last; never empty.
+    pub fn chain(&self) -> &[Certificate] {
+        &self.chain
+    }
+
+    /// The last second in which every certificate of the chain is valid.
+    pub fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+
+    /// How messages name its key: a URI without secrets.
+    pub fn key_name(&self) -> &str {
+        self.signer.name()
+    }
+
+    pub(super) fn valid_from(&self) -> Timestamp {
+        self.valid_from
+    }
+
+    pub(super) fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// The chain as PEM texts without the last line end.
+    pub(super) fn pem_tail(&self) -> &[String] {
+        &self.pem_tail
+    }
+
+    pub(super) fn chain_fingerprints(&self) -> &[[u8; 32]] {
+        &self.chain_fingerprints
+    }
+
+    /// SHA-256 of the issuing CA's SubjectPublicKeyInfo (RFC 6962, 3.2: `issuer_key_hash`).
+    pub(super) fn key_hash(&self) -> [u8; 32] {
+        self.key_hash
+    }
+
+    /// Brings bytes to the CA key; in this module tree only, for [`super::Precert`] only.
+    ///
+    /// The signature is not verified again here: a remote signer verifies what came back over
+    /// the network before it hands it out (contract of [`Signer`]), and a signature made in this
+    /// process would cost as much again to verify.
+    pub(super) async fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.signer.sign(tbs).await
+    }
+}
+
+/// Signs a text that is no certificate, and verifies the signature under the signer's own key.
+async fn prove_key(signer: &dyn Signer) -> Result<(), ChainError> {
+    let key = || signer.name().to_owned();
+    let signature = signer
+        .sign(KEY_PROOF)
+        .await
+        .map_err(|source| ChainError::TestSignature { key: key(), source })?;
+    let verified = PublicKey::parse_der(signer.public_key_der())
+        .is_ok_and(|public_key| public_key.verifies(KEY_PROOF, &signature));
+    if verified {
+        Ok(())
+    } else {
+        Err(ChainError::TestSignatureWrong { key: key() })
+    }
+}
+
+/// Clients verify leaves under P-256 and P-384 keys only, so no others issue.
+fn issuer_algorithm(signer: &dyn Signer) -> Result<IssuerAlgorithm, ChainError> {
+    match signer.algorithm() {
+        SignatureAlgorithm::EcdsaP256Sha256 => Ok(IssuerAlgorithm::EcdsaWithSha256),
+        SignatureAlgorithm::EcdsaP384Sha384 => Ok(IssuerAlgorithm::EcdsaWithSha384),
+        SignatureAlgorithm::RsaPkcs1Sha256 => Err(ChainError::RsaIssuer {
+            key: signer.name().to_owned(),
+        }),
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    hash
+}
+
+/// Begins with an octet that no DER certificate begins with, so that the signature is good for
+/// nothing else.
+const KEY_PROOF: &[u8] = b"mayfly: proof that this key signs as its chain says";

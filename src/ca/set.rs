@@ -1,0 +1,169 @@
+//! Several authorities, and which of them signs and is trusted when.
+//!
+//! In: authorities with activation and retirement times, and a time. Out: the one that signs, the
+//! chains a verifier must know. Everything here is a pure function of the clock (docs: rotation);
+//! nothing is kept, so a restart changes nothing.
+
+use std::sync::Arc;
+
+use super::{CaError, Issuer, LEAF_LIFETIME_SECONDS};
+use crate::{time::Timestamp, x509::Certificate};
+
+/// An issuer with the span in which it signs.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// Key and chain.
+    pub issuer: Arc<Issuer>,
+    /// From when on it signs; `None`: always has.
+    pub activate: Option<Timestamp>,
+    /// From when on it signs no more; `None`: not planned.
+    pub retire: Option<Timestamp>,
+}
+
+/// Where an authority is in its life. Phases follow each other in this order only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Verifiers learn of it; it does not sign yet.
+    Pending,
+    /// Signs, unless a newer one is active too.
+    Active,
+    /// Signs no more; some of its certificates may still be valid.
+    Retired,
+    /// None of its certificates is valid any more.
+    Gone,
+}
+
+impl Authority {
+    /// Where it is in its life at `now`.
+    pub fn phase_at(&self, now: Timestamp) -> Phase {
+        if now > self.last_certificate_expires() {
+            Phase::Gone
+        } else if self.retire.is_some_and(|retire| now >= retire) {
+            Phase::Retired
+        } else if self.activate.is_none_or(|activate| now >= activate) {
+            Phase::Active
+        } else {
+            Phase::Pending
+        }
+    }
+
+    /// No certificate lives longer than its issuer, nor longer than ten minutes from the last
+    /// moment at which one could be signed.
+    fn last_certificate_expires(&self) -> Timestamp {
+        let chain_ends = self.issuer.valid_until();
+        match self.retire {
+            Some(retire) => chain_ends.min(retire.plus_ms(LEAF_LIFETIME_SECONDS * 1000)),
+            None => chain_ends,
+        }
+    }
+}
+
+/// Several authorities; never empty, and at each time at most one of them signs.
+#[derive(Clone, Debug)]
+pub struct CaSet {
+    /// By activation, oldest first.
+    authorities: Vec<Authority>,
+}
+
+/// Authorities that cannot stand beside each other. Positions count from 1, as configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CaSetError {
+    #[error("there is no authority: configure one under 'authorities'")]
+    Empty,
+    #[error("authority {position} retires at {retire}, not after it is activated at {activate}")]
+    NeverActive {
+        position: usize,
+        activate: Timestamp,
+        retire: Timestamp,
+    },
+    #[error(
+        "authorities {first} and {second} are activated at the same time: \
+         give the one that is to take over a later 'activate'"
+    )]
+    SameActivation { first: usize, second: usize },
+    #[error("authorities {first} and {second} have the same key: give each its own")]
+    SameKey { first: usize, second: usize },
+    #[error(
+        "authorities {first} and {second} have issuing certificates with the same subject, and \
+         some clients find an issuer by its name alone: give each its own common name"
+    )]
+    SameSubject { first: usize, second: usize },
+}
+
+impl CaSet {
+    /// Puts authorities together.
+    ///
+    /// # Errors
+    /// It would not be clear which one signs, or which one signed.
+    pub fn new(mut authorities: Vec<Authority>) -> Result<Self, CaSetError> {
+        if authorities.is_empty() {
+            return Err(CaSetError::Empty);
+        }
+        for (second, authority) in authorities.iter().enumerate() {
+            check_span(authority, second + 1)?;
+            for (first, earlier) in authorities[..second].iter().enumerate() {
+                check_pair(earlier, authority, first + 1, second + 1)?;
+            }
+        }
+        // `None` sorts before every time: always active is the oldest.
+        authorities.sort_by_key(|authority| authority.activate);
+        Ok(Self { authorities })
+    }
+
+    /// All authorities, by activation, oldest first.
+    pub fn authorities(&self) -> &[Authority] {
+        &self.authorities
+    }
+
+    /// The authority that signs at `now`: the newest activated one that is not retired.
+    ///
+    /// # Errors
+    /// [`CaError::NoneActive`].
+    pub fn signing_at(&self, now: Timestamp) -> Result<Arc<Issuer>, CaError> {
+        self.authorities
+            .iter()
+            .rev()
+            .find(|authority| authority.phase_at(now) == Phase::Active)
+            .map(|authority| Arc::clone(&authority.issuer))
+            .ok_or(CaError::NoneActive)
+    }
+
+    /// Every chain a verifier must know at `now`, issuing CA first, root last: those that will
+    /// sign, sign, or signed certificates that are still valid. Oldest first.
+    pub fn trusted_at(&self, now: Timestamp) -> Vec<&[Certificate]> {
+        self.authorities
+            .iter()
+            .filter(|authority| authority.phase_at(now) != Phase::Gone)
+            .map(|authority| authority.issuer.chain())
+            .collect()
+    }
+}
+
+fn check_span(authority: &Authority, position: usize) -> Result<(), CaSetError> {
+    match (authority.activate, authority.retire) {
+        (Some(activate), Some(retire)) if retire <= activate => Err(CaSetError::NeverActive {
+            position,
+            activate,
+            retire,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_pair(
+    earlier: &Authority,
+    later: &Authority,
+    first: usize,
+    second: usize,
+) -> Result<(), CaSetError> {
+    let (a, b) = (&earlier.issuer.chain()[0], &later.issuer.chain()[0]);
+    if earlier.activate == later.activate {
+        Err(CaSetError::SameActivation { first, second })
+    } else if a.spki_der() == b.spki_der() {
+        Err(CaSetError::SameKey { first, second })
+    } else if a.subject_der() == b.subject_der() {
+        Err(CaSetError::SameSubject { first, second })
+    } else {
+        Ok(())
+    }
+}

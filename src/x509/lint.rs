@@ -1,0 +1,249 @@
+//! The leaf profile as rules, checked on every certificate before it counts.
+//!
+//! In: a [`Leaf`] as it was read back. Out: nothing, or the first rule it breaks. Knows nothing of
+//! the writer. A broken rule means a mistake in Mayfly itself: no input of a client can lead here.
+
+use der::{Decode, asn1::ObjectIdentifier};
+
+use super::{Leaf, leaf::SCT_LIST};
+
+/// Which of the two a leaf is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Ends with the poison.
+    Precertificate,
+    /// Ends with the SCT list.
+    Certificate,
+}
+
+/// The rule that is broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenRule {
+    /// RFC 5280, 4.1.2.1.
+    #[error("it is not an X.509 v3 certificate")]
+    Version,
+    /// RFC 5280, 4.1.2.2; NT-45.
+    #[error("its serial number is not positive or has not exactly 20 octets")]
+    Serial,
+    /// RFC 5280, 4.1.1.2.
+    #[error("its two signature algorithms differ")]
+    Algorithm,
+    /// Exactly what the profile says.
+    #[error("it is valid for {seconds} seconds instead of {expected_seconds}")]
+    Lifetime {
+        /// From notBefore to notAfter.
+        seconds: u64,
+        /// What the profile says.
+        expected_seconds: u64,
+    },
+    /// Who it is for stands in the SAN alone.
+    #[error("its subject is not empty")]
+    Subject,
+    /// RFC 5280, 4.2.
+    #[error("extension {oid} stands in it more than once")]
+    RepeatedExtension {
+        /// Which one.
+        oid: ObjectIdentifier,
+    },
+    /// An extension that must be there in exactly one form.
+    #[error("its {name} is missing or not as the profile says")]
+    Extension {
+        /// In words.
+        name: &'static str,
+    },
+    /// No other extension may be critical.
+    #[error("extension {oid} is critical")]
+    Critical {
+        /// Which one.
+        oid: ObjectIdentifier,
+    },
+    /// NT-42.
+    #[error("extension {oid} does not belong in a leaf")]
+    Forbidden {
+        /// Which one.
+        oid: ObjectIdentifier,
+    },
+    /// RFC 6962, 3.1 and 3.3.
+    #[error("its last extension is not the one for its stage")]
+    LastExtension,
+}
+
+/// Checks every rule of the profile.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check(leaf: &Leaf<'_>, stage: Stage, lifetime_seconds: u64) -> Result<(), BrokenRule> {
+    check_fields(leaf, lifetime_seconds)?;
+    check_no_extension_twice(leaf)?;
+    check_last_extension(leaf, stage)?;
+    check_fixed_extensions(leaf)?;
+    check_subject_alt_name(leaf)?;
+    check_nothing_else(leaf)
+}
+
+fn check_fields(leaf: &Leaf<'_>, lifetime_seconds: u64) -> Result<(), BrokenRule> {
+    if leaf.version != VERSION_3 {
+        return Err(BrokenRule::Version);
+    }
+    let positive = leaf
+        .serial
+        .first()
+        .is_some_and(|first| (0x01..0x80).contains(first));
+    if leaf.serial.len() != super::serial::SERIAL_BYTES || !positive {
+        return Err(BrokenRule::Serial);
+    }
+    if leaf
+        .outer_algorithm
+        .is_some_and(|outer| outer != leaf.algorithm)
+    {
+        return Err(BrokenRule::Algorithm);
+    }
+    let seconds = leaf.not_after.ms_since(leaf.not_before) / 1000;
+    if seconds != lifetime_seconds {
+        return Err(BrokenRule::Lifetime {
+            seconds,
+            expected_seconds: lifetime_seconds,
+        });
+    }
+    // An empty SEQUENCE OF RelativeDistinguishedName.
+    if leaf.subject != [0x30, 0x00] {
+        return Err(BrokenRule::Subject);
+    }
+    Ok(())
+}
+
+fn check_no_extension_twice(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
+    for (at, extension) in leaf.extensions.iter().enumerate() {
+        if leaf.extensions[..at]
+            .iter()
+            .any(|earlier| earlier.oid == extension.oid)
+        {
+            return Err(BrokenRule::RepeatedExtension { oid: extension.oid });
+        }
+    }
+    Ok(())
+}
+
+/// The one marker of the stage stands last, the other nowhere.
+fn check_last_extension(leaf: &Leaf<'_>, stage: Stage) -> Result<(), BrokenRule> {
+    let (marker, other) = match stage {
+        Stage::Precertificate => (POISON, SCT_LIST),
+        Stage::Certificate => (SCT_LIST, POISON),
+    };
+    let stands_last = leaf
+        .extensions
+        .last()
+        .is_some_and(|last| last.oid == marker);
+    if stands_last && leaf.extensions_named(other).next().is_none() {
+        Ok(())
+    } else {
+        Err(BrokenRule::LastExtension)
+    }
+}
+
+fn check_fixed_extensions(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
+    for (name, oid, critical, value) in FIXED_EXTENSIONS {
+        let as_fixed = leaf
+            .extensions_named(oid)
+            .any(|extension| extension.critical == critical && extension.value == value);
+        if !as_fixed {
+            return Err(BrokenRule::Extension { name });
+        }
+    }
+    for (name, oid) in KEY_IDENTIFIERS {
+        if !leaf
+            .extensions_named(oid)
+            .any(|extension| !extension.critical)
+        {
+            return Err(BrokenRule::Extension { name });
+        }
+    }
+    Ok(())
+}
+
+/// Critical, with exactly one name, which is a mailbox, a URI or an otherName: never a DNS name
+/// or an IP address (NT-42).
+fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
+    let one_name = |value: &[u8]| {
+        let Ok(names) = der::AnyRef::from_der(value) else {
+            return false;
+        };
+        let Ok(only) = der::AnyRef::from_der(names.value()) else {
+            return false;
+        };
+        let tag_octet = der::Encode::to_der(&only)
+            .ok()
+            .and_then(|der| der.first().copied());
+        tag_octet.is_some_and(|tag| PERMITTED_NAME_TAGS.contains(&tag))
+    };
+    let as_the_profile_says = leaf
+        .extensions_named(SUBJECT_ALT_NAME)
+        .any(|extension| extension.critical && one_name(extension.value));
+    if as_the_profile_says {
+        Ok(())
+    } else {
+        Err(BrokenRule::Extension {
+            name: "subject alternative name",
+        })
+    }
+}
+
+/// Only the extensions of the profile, and only three of them critical. BasicConstraints is not
+/// among them, so a leaf is never a CA (RFC 5280, 4.2.1.9).
+fn check_nothing_else(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
+    for extension in &leaf.extensions {
+        let oid = extension.oid;
+        let known = [
+            KEY_USAGE,
+            EXT_KEY_USAGE,
+            SUBJECT_KEY_ID,
+            AUTHORITY_KEY_ID,
+            SUBJECT_ALT_NAME,
+        ]
+        .contains(&oid)
+            || [SCT_LIST, POISON].contains(&oid)
+            || oid.parent() == Some(FULCIO_ARC);
+        if !known {
+            return Err(BrokenRule::Forbidden { oid });
+        }
+        if extension.critical && ![KEY_USAGE, SUBJECT_ALT_NAME, POISON].contains(&oid) {
+            return Err(BrokenRule::Critical { oid });
+        }
+    }
+    Ok(())
+}
+
+/// Name, identifier, criticality and value of what never differs between leaves.
+const FIXED_EXTENSIONS: [(&str, ObjectIdentifier, bool, &[u8]); 2] = [
+    // BIT STRING with 7 unused bits and bit 0, digitalSignature.
+    ("key usage", KEY_USAGE, true, &[0x03, 0x02, 0x07, 0x80]),
+    // SEQUENCE of one OID: 1.3.6.1.5.5.7.3.3, codeSigning.
+    (
+        "extended key usage",
+        EXT_KEY_USAGE,
+        false,
+        &[
+            0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03,
+        ],
+    ),
+];
+const KEY_IDENTIFIERS: [(&str, ObjectIdentifier); 2] = [
+    ("subject key identifier", SUBJECT_KEY_ID),
+    ("authority key identifier", AUTHORITY_KEY_ID),
+];
+
+/// GeneralName (RFC 5280, 4.2.1.6): `otherName [0]`, `rfc822Name [1]`,
+/// `uniformResourceIdentifier [6]`.
+const PERMITTED_NAME_TAGS: [u8; 3] = [0xa0, 0x81, 0x86];
+/// X.509 counts versions from zero.
+const VERSION_3: u8 = 2;
+
+const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+/// RFC 6962, 3.1.
+const POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
+/// Sigstore's extensions stand directly below.
+const FULCIO_ARC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1");
