@@ -1,1 +1,5 @@
+//! Adapters: wire bytes in, [`crate::issue::Request`] out; [`crate::ca::Issued`] in, wire bytes
+//! out. They decide nothing.
+
 pub mod http;
+pub mod status;

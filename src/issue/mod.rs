@@ -1,1 +1,258 @@
-//! Stub.
+//! THE pipeline: from a request to an issued certificate, every step a type.
+//!
+//! In: a [`Request`], as any adapter made it from its bytes. Out: an [`Issued`] certificate that
+//! stands in the log, or the [`Error`] of the first step that refused. Knows nothing of HTTP,
+//! gRPC, files and configuration.
+//!
+//! The order of effects is part of the contract: audit *intent*, sign the precertificate, commit
+//! it to the log, sign the certificate, audit *issued*, answer. From the first signature on the
+//! work runs in a task of its own, so that a client that hangs up cannot leave a certificate
+//! signed but not recorded.
+
+mod error;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    audit::{AuditError, AuditLog, Event, Issuance},
+    ca::{CaSet, Issued, Serial},
+    identity::Profiles,
+    log::Log,
+    oidc::IssuerTable,
+    policy::{Approved, Policy},
+    proof::{self, Possession},
+    secret::Secret,
+    telemetry::RequestId,
+    time::{Clock, Timestamp},
+};
+
+pub use error::{Error, Stage};
+
+/// What a client asks for, whatever protocol it spoke.
+#[derive(Debug)]
+pub struct Request {
+    /// Given by the adapter that read the request.
+    pub id: RequestId,
+    /// The OIDC token, as text.
+    pub token: Secret,
+    /// The key and what shows that the client holds it.
+    pub possession: Possession,
+}
+
+/// One configuration in effect. A request takes one snapshot and uses nothing else, so a reload
+/// in its midst cannot mix two (NT-50).
+#[derive(Debug)]
+pub struct Generation {
+    /// Whose tokens are trusted.
+    pub issuers: Arc<IssuerTable>,
+    /// How their claims become identities.
+    pub profiles: Profiles,
+    /// Which identities may have which keys certified.
+    pub policy: Policy,
+    /// Who signs, and what verifiers must know.
+    pub ca: CaSet,
+}
+
+/// What bounds the work of a [`Service`].
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Issuances under way at once; the next one is [`Error::Overloaded`].
+    pub in_flight: usize,
+    /// From the request's arrival to its answer, all stages together.
+    pub deadline: Duration,
+}
+
+/// Issues certificates. One per process, shared by all adapters.
+#[derive(Debug)]
+pub struct Service {
+    generation: ArcSwap<Generation>,
+    log: Option<Log>,
+    audit: Arc<AuditLog>,
+    clock: Arc<dyn Clock>,
+    slots: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+impl Service {
+    /// A service over the given stores. `log` is `None` only where the operator wrote `log: none`.
+    pub fn new(
+        generation: Generation,
+        log: Option<Log>,
+        audit: Arc<AuditLog>,
+        clock: Arc<dyn Clock>,
+        bounds: Bounds,
+    ) -> Self {
+        Self {
+            generation: ArcSwap::from_pointee(generation),
+            log,
+            audit,
+            clock,
+            slots: Arc::new(Semaphore::new(bounds.in_flight)),
+            deadline: bounds.deadline,
+        }
+    }
+
+    /// Verifies, approves, signs, logs, and answers with the certificate.
+    ///
+    /// # Errors
+    /// The first step that refused or failed; nothing was issued then, and the audit log says so.
+    pub async fn issue(self: &Arc<Self>, request: Request) -> Result<Issued, Error> {
+        let request_id = request.id;
+        let issued = self.run(request).await;
+        if let Err(error) = &issued
+            && !error.is_recorded()
+        {
+            self.record_refusal(&request_id, &error.to_string())?;
+        }
+        issued
+    }
+
+    /// Records a request that an adapter refused before it became a [`Request`].
+    ///
+    /// # Errors
+    /// The audit log takes no lines.
+    pub fn record_refusal(&self, request: &RequestId, reason: &str) -> Result<(), AuditError> {
+        self.audit.record(self.clock.now(), &Event::Refused { request, reason })
+    }
+
+    /// The configuration in effect.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
+    /// Puts another configuration into effect for the requests that come.
+    pub fn replace_generation(&self, generation: Generation) {
+        self.generation.store(Arc::new(generation));
+    }
+
+    /// The log, where there is one.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// The current time, for whatever is answered without a request to issue.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn run(self: &Arc<Self>, request: Request) -> Result<Issued, Error> {
+        let deadline = Instant::now() + self.deadline;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Error::Overloaded)?;
+        let generation = self.generation.load_full();
+        let now = self.clock.now();
+
+        let token = request.token.expose_text().ok_or(Error::TokenNotText)?;
+        let verified = generation.issuers.verify(token, now);
+        let token = within(deadline, Stage::Token, verified).await??;
+        let identity = generation.profiles.derive(token)?;
+        let key = proof::check(&request.possession, &identity)?;
+        let approved = generation.policy.decide(identity, key)?;
+
+        let service = Arc::clone(self);
+        let certified = tokio::spawn(async move {
+            service.certify(&generation, &request.id, approved, now, slot).await
+        });
+        within(deadline, Stage::Signing, certified).await?.map_err(|_| Error::Aborted)?
+    }
+
+    /// Everything after the decision. Runs to its end whoever waits for it, and holds its slot
+    /// that long.
+    async fn certify(
+        &self,
+        generation: &Generation,
+        request: &RequestId,
+        approved: Approved,
+        now: Timestamp,
+        _slot: OwnedSemaphorePermit,
+    ) -> Result<Issued, Error> {
+        let serial = Serial::from_random(random()?);
+        let record = Record::new(&approved, &serial);
+        self.audit.record(now, &Event::Intent(record.issuance(request, None)))?;
+        match self.sign_and_log(generation, approved, now, serial).await {
+            Ok(issued) => {
+                let issuance = record.issuance(request, issued.log_index());
+                self.audit.record(now, &Event::Issued(issuance))?;
+                Ok(issued)
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let serial = &record.serial;
+                self.audit.record(now, &Event::Failed { request, serial, reason: &reason })?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn sign_and_log(
+        &self,
+        generation: &Generation,
+        approved: Approved,
+        now: Timestamp,
+        serial: Serial,
+    ) -> Result<Issued, Error> {
+        let issuer = generation.ca.signing_at(now)?;
+        let Some(log) = &self.log else {
+            return Ok(issuer.certify_unlogged(approved, now, serial).await?);
+        };
+        let precert = issuer.precertify(approved, now, serial).await?;
+        let sct = log.submit(precert.log_entry()).await?;
+        Ok(precert.finish(sct).await?)
+    }
+}
+
+/// What the audit log says of an issuance, taken from the approval before it is consumed.
+struct Record {
+    issuer: String,
+    subject: String,
+    san: String,
+    key_sha256: String,
+    serial: String,
+}
+
+impl Record {
+    fn new(approved: &Approved, serial: &Serial) -> Self {
+        let identity = approved.identity();
+        Self {
+            issuer: identity.issuer().to_owned(),
+            subject: identity.subject().to_owned(),
+            san: identity.san().to_string(),
+            key_sha256: hex::encode(digest(&SHA256, approved.key().key().spki_der())),
+            serial: serial.to_string(),
+        }
+    }
+
+    fn issuance<'a>(&'a self, request: &'a RequestId, log_index: Option<u64>) -> Issuance<'a> {
+        Issuance {
+            request,
+            issuer: &self.issuer,
+            subject: &self.subject,
+            san: &self.san,
+            key_sha256: &self.key_sha256,
+            serial: &self.serial,
+            log_index,
+        }
+    }
+}
+
+/// Waits for `work` until `deadline`; work in a task of its own goes on after that.
+async fn within<T>(
+    deadline: Instant,
+    stage: Stage,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    timeout_at(deadline, work).await.map_err(|_| Error::Deadline { stage })
+}
+
+/// Fresh random bytes from the operating system's generator, by way of AWS-LC.
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Randomness)?;
+    Ok(bytes)
+}

@@ -1,1 +1,138 @@
-//! Stub.
+//! HTTP: the routes, and what every answer has in common.
+//!
+//! In: requests, of which each handler sees only what it needs. Out: answers of WIRE's form, all
+//! with a request id and `nosniff`, every failure as the JSON of [`status`](super::status).
+//! Knows nothing of how connections are accepted.
+
+mod log;
+pub mod server;
+mod sign;
+mod trust;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderName, HeaderValue, header};
+use serde::Serialize;
+
+use crate::{
+    api::status::{Malformed, Status},
+    issue::Service,
+    telemetry::RequestId,
+};
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The pipeline.
+    pub service: Arc<Service>,
+    /// The largest request body that is read.
+    pub body_limit_bytes: usize,
+    /// How long a request body may take to arrive.
+    pub body_timeout: Duration,
+}
+
+/// The public port's routes.
+pub fn router(shared: Shared) -> Router {
+    let shared = Arc::new(shared);
+    Router::new()
+        .route("/api/v2/signingCert", post(sign::signing_cert))
+        .route("/api/v2/trustBundle", get(trust::trust_bundle))
+        .route("/api/v2/configuration", get(trust::configuration))
+        .route("/healthz", get(healthz))
+        .route("/log/{*path}", get(log::read))
+        .fallback(|| async { refuse(&Malformed::UnknownPath) })
+        .method_not_allowed_fallback(|| async { refuse(&Malformed::WrongMethod) })
+        .layer(middleware::from_fn(frame))
+        .with_state(shared)
+}
+
+/// Whether the process serves; which parts work is readiness, on the private port.
+async fn healthz(State(_shared): State<Arc<Shared>>) -> Response {
+    json(StatusOk { status: "SERVING" })
+}
+
+#[derive(Serialize)]
+struct StatusOk {
+    status: &'static str,
+}
+
+/// Gives each request its id, each answer its common headers, and the process one log line.
+async fn frame(mut request: Request, next: Next) -> Response {
+    let id = match request_id() {
+        Some(id) => id,
+        None => return problem(&Status::from(&crate::issue::Error::Randomness)),
+    };
+    let started = tokio::time::Instant::now();
+    let method = request.method().clone();
+    // The matched route, not the path: a path is the caller's text and could be anything.
+    let route = request
+        .extensions()
+        .get::<axum::extract::MatchedPath>()
+        .map_or_else(|| "other".to_owned(), |route| route.as_str().to_owned());
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    tracing::info!(
+        request = %id,
+        %method,
+        route,
+        status = response.status().as_u16(),
+        micros = started.elapsed().as_micros(),
+        "answered"
+    );
+    response
+}
+
+fn request_id() -> Option<RequestId> {
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).ok()?;
+    Some(RequestId::from_random(random))
+}
+
+/// The JSON envelope of grpc-gateway, which every client reads (WIRE 1.5).
+fn problem(status: &Status) -> Response {
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        code: u8,
+        message: &'a str,
+        details: [(); 0],
+    }
+    let envelope = Envelope { code: status.grpc, message: &status.message, details: [] };
+    let mut response = json(envelope);
+    *response.status_mut() = status.http;
+    if status.is_overload() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn refuse(malformed: &Malformed) -> Response {
+    problem(&Status::from(malformed))
+}
+
+fn json(value: impl Serialize) -> Response {
+    match serde_json::to_vec(&value) {
+        Ok(body) => with_type(APPLICATION_JSON, body),
+        // Values of ours always serialise; if one did not, no half answer may leave.
+        Err(_) => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn with_type(content_type: HeaderValue, body: impl Into<Body>) -> Response {
+    ([(header::CONTENT_TYPE, content_type)], body.into()).into_response()
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -1,0 +1,192 @@
+//! What the world is told of each failure: HTTP status, gRPC code, text, and a label.
+//!
+//! In: an [`issue::Error`] or a [`Malformed`] request. Out: a [`Status`]. One exhaustive match for
+//! all protocols. The text begins with the reference's own words, which clients' tests match,
+//! then a colon and the reason that concerns the caller's own input. Of our own failures it says
+//! only which part failed: the cause goes to the process's log (DESIGN.md, "Errors").
+
+use http::StatusCode;
+
+use crate::{
+    issue::{self, Stage},
+    proof::{ProofError, ProofFault},
+};
+
+/// One answer to a failed request, in every protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The HTTP status.
+    pub http: StatusCode,
+    /// The gRPC status code (`google.rpc.Code`), which the JSON body carries too.
+    pub grpc: u8,
+    /// What the caller reads.
+    pub message: String,
+    /// A name from a closed set, for metrics and log lines (NT-61).
+    pub label: &'static str,
+}
+
+impl Status {
+    /// Whether the caller may try the same request again in a moment.
+    pub fn is_overload(&self) -> bool {
+        self.http == StatusCode::TOO_MANY_REQUESTS
+    }
+}
+
+/// A request that never became an [`issue::Request`].
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// The body is no JSON object of the API's form.
+    #[error("the request body is not as the API says: {reason}")]
+    Body {
+        /// What the JSON reader found, with line and column.
+        reason: String,
+    },
+    /// Neither body nor header carries a token.
+    #[error(
+        "no token was given: put it into credentials.oidcIdentityToken or an Authorization \
+         header with the scheme Bearer"
+    )]
+    NoToken,
+    /// The `Authorization` header is of another scheme.
+    #[error("the Authorization header is not of the form 'Bearer TOKEN'")]
+    NotBearer,
+    /// Neither key nor CSR.
+    #[error(
+        "neither publicKeyRequest.publicKey.content nor certificateSigningRequest was given"
+    )]
+    NoKey,
+    /// The body is larger than the limit.
+    #[error("the request body is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit in effect.
+        limit_bytes: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the request body did not arrive within {limit_ms} ms")]
+    TooSlow {
+        /// The limit in effect.
+        limit_ms: u128,
+    },
+    /// The connection ended within the body.
+    #[error("the request body ended early")]
+    Truncated,
+    /// Compressed bodies are not taken (NT-04): what they unpack to has no bound.
+    #[error("the Content-Encoding '{encoding}' is not taken: send the body as it is")]
+    Encoded {
+        /// What the request named.
+        encoding: String,
+    },
+    /// No such path.
+    #[error("Not Found")]
+    UnknownPath,
+    /// The path is served, but not for this method.
+    #[error("Method Not Allowed")]
+    WrongMethod,
+}
+
+impl From<&Malformed> for Status {
+    fn from(malformed: &Malformed) -> Self {
+        let reason = malformed.to_string();
+        let (http, grpc, message, label) = match malformed {
+            Malformed::Body { .. } => (400, INVALID_ARGUMENT, reason, "malformed_body"),
+            Malformed::NoToken | Malformed::NotBearer => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, &reason), "token")
+            }
+            Malformed::NoKey => (400, INVALID_ARGUMENT, explain(KEY, &reason), "key_unparsable"),
+            Malformed::TooLarge { .. } => (413, RESOURCE_EXHAUSTED, reason, "body_too_large"),
+            Malformed::TooSlow { .. } => (408, DEADLINE_EXCEEDED, reason, "body_too_slow"),
+            Malformed::Truncated => (400, INVALID_ARGUMENT, reason, "body_truncated"),
+            Malformed::Encoded { .. } => (415, INVALID_ARGUMENT, reason, "content_encoding"),
+            Malformed::UnknownPath => (404, NOT_FOUND, reason, "unknown_path"),
+            Malformed::WrongMethod => (501, UNIMPLEMENTED, reason, "wrong_method"),
+        };
+        Self::new(http, grpc, message, label)
+    }
+}
+
+impl From<&issue::Error> for Status {
+    fn from(error: &issue::Error) -> Self {
+        use issue::Error;
+        let (http, grpc, message, label) = match error {
+            Error::Overloaded => (429, RESOURCE_EXHAUSTED, error.to_string(), "overloaded"),
+            Error::TokenNotText => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, "it is not ASCII text"), "token")
+            }
+            Error::Token(cause) if cause.is_unavailable() => {
+                (503, UNAVAILABLE, explain(TOKEN, &cause.to_string()), "issuer_unavailable")
+            }
+            Error::Token(cause) => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "token")
+            }
+            Error::Identity(cause) => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "identity")
+            }
+            Error::Proof(cause) => return proof_status(cause),
+            Error::Refused(refusal) => {
+                (403, PERMISSION_DENIED, refusal.to_string(), "policy")
+            }
+            Error::Ca(cause) if cause.is_unavailable() => {
+                (503, UNAVAILABLE, explain(CA, "the key did not sign"), "ca_unavailable")
+            }
+            Error::Ca(_) => (500, INTERNAL, CA.to_owned(), "ca"),
+            Error::Log(_) => {
+                (503, UNAVAILABLE, explain(LOG, "the log takes no entries now"), "log_unavailable")
+            }
+            Error::Audit(_) => {
+                (503, UNAVAILABLE, "the audit log takes no lines now".to_owned(), "audit")
+            }
+            Error::Deadline { stage: Stage::Token } => {
+                (503, UNAVAILABLE, explain(TOKEN, &error.to_string()), "token_deadline")
+            }
+            Error::Deadline { stage: Stage::Signing } => {
+                (503, UNAVAILABLE, explain(CA, &error.to_string()), "signing_deadline")
+            }
+            Error::Randomness | Error::Aborted => (500, INTERNAL, CA.to_owned(), "internal"),
+        };
+        Self::new(http, grpc, message, label)
+    }
+}
+
+/// A key or proof is the caller's alone: all are 400, and the text says which step refused it.
+fn proof_status(cause: &ProofError) -> Status {
+    let (upstream_text, label) = match cause.fault() {
+        ProofFault::KeyMalformed => (KEY, "key_unparsable"),
+        ProofFault::KeyInsecure => (KEY_INSECURE, "key_insecure"),
+        ProofFault::AlgorithmNotPermitted => (ALGORITHM, "algorithm"),
+        ProofFault::SignatureWrong => (PROOF, "proof"),
+        ProofFault::CsrMalformed => (CSR, "csr_unparsable"),
+    };
+    Status::new(400, INVALID_ARGUMENT, explain(upstream_text, &cause.to_string()), label)
+}
+
+impl Status {
+    fn new(http: u16, grpc: u8, message: String, label: &'static str) -> Self {
+        // Every number above is a valid status; a test walks through all of them.
+        let http = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { http, grpc, message, label }
+    }
+}
+
+fn explain(upstream_text: &str, reason: &str) -> String {
+    format!("{upstream_text}: {reason}")
+}
+
+// The reference's texts, which clients match.
+const TOKEN: &str = "There was an error processing the identity token";
+const KEY: &str = "The public key supplied in the request could not be parsed";
+const KEY_INSECURE: &str = "The public key supplied in the request is insecure";
+const PROOF: &str = "The signature supplied in the request could not be verified";
+const CSR: &str = "The certificate signing request could not be parsed";
+const ALGORITHM: &str = "signing algorithm not permitted";
+const CA: &str = "error communicating with CA backend";
+const LOG: &str = "Error entering certificate in CTL";
+
+// google.rpc.Code
+const INVALID_ARGUMENT: u8 = 3;
+const DEADLINE_EXCEEDED: u8 = 4;
+const NOT_FOUND: u8 = 5;
+const PERMISSION_DENIED: u8 = 7;
+const RESOURCE_EXHAUSTED: u8 = 8;
+const UNIMPLEMENTED: u8 = 12;
+const INTERNAL: u8 = 13;
+const UNAVAILABLE: u8 = 14;

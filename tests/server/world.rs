@@ -1,0 +1,249 @@
+//! A Mayfly of a test's own: keys, chain, log and configuration in a temporary folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mayfly::{
+    ca::{Serial, ceremony},
+    config::{self, LoadOptions},
+    keys::{self, SignatureAlgorithm},
+    log::Log,
+    serve,
+    time::{Clock, SystemClock, Timestamp},
+    x509::Certificate,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::token::IssuerKey;
+
+/// The issuers of every world; their keys are the same test key.
+pub const EMAIL_ISSUER: &str = "https://accounts.example.com";
+pub const CI_ISSUER: &str = "https://ci.example.com";
+pub const DEX_ISSUER: &str = "https://dex.example.com/auth";
+pub const DOWN_ISSUER: &str = "http://127.0.0.1:9";
+
+pub struct World {
+    pub folder: TempDir,
+    pub issuer_key: IssuerKey,
+    pub running: serve::Running,
+    pub client: reqwest::Client,
+}
+
+/// An answer, read whole.
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    pub fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap_or_else(|| panic!("{}", self.body)).to_owned()
+    }
+
+    /// The chain of a successful answer, leaf first.
+    pub fn chain(&self) -> Vec<Certificate> {
+        assert_eq!(self.status, 200, "{}", self.body);
+        let body = self.json();
+        let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["signedCertificateEmbeddedSct"]);
+        let pems = body["signedCertificateEmbeddedSct"]["chain"]["certificates"].as_array();
+        pems.unwrap()
+            .iter()
+            .map(|pem| {
+                let mut chain =
+                    Certificate::parse_pem_chain(pem.as_str().unwrap().as_bytes()).unwrap();
+                assert_eq!(chain.len(), 1);
+                chain.remove(0)
+            })
+            .collect()
+    }
+}
+
+impl World {
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// `more` is added to the end of `mayfly.yaml`.
+    pub async fn start_with(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let issuer_key = IssuerKey::generate();
+        write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
+        let log_key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        log_key.write_new(&folder.path().join("log.pem")).unwrap();
+        fs::write(folder.path().join("issuers.yaml"), issuers(&issuer_key)).unwrap();
+        fs::write(folder.path().join("mayfly.yaml"), mayfly_yaml("issuing", more)).unwrap();
+
+        let config = load(folder.path()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = serve::log_settings(&config.log, &clock).unwrap().unwrap();
+        Log::init(&settings).await.unwrap();
+        drop(settings);
+        let running = serve::start(config, clock).await.unwrap();
+        Self { folder, issuer_key, running, client: reqwest::Client::new() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.public_address())
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        answer(self.client.get(self.url(path))).await
+    }
+
+    /// `POST /api/v2/signingCert` with any body.
+    pub async fn post(&self, body: &Value) -> Answer {
+        let request = self.client.post(self.url("/api/v2/signingCert"));
+        answer(request.body(body.to_string())).await
+    }
+
+    /// A well-made request for `token`, with a fresh key and a proof over `challenge`.
+    pub async fn request(&self, token: &str, challenge: &str) -> Answer {
+        self.post(&signing_request(token, challenge)).await
+    }
+
+    /// The number of entries in the log, as its checkpoint says.
+    pub async fn log_size(&self) -> u64 {
+        let checkpoint = self.get("/log/checkpoint").await;
+        checkpoint.body.lines().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub fn audit_lines(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    Answer { status, headers, body: response.text().await.unwrap() }
+}
+
+pub fn load(folder: &Path) -> Result<config::Config, config::ConfigErrors> {
+    config::load(&folder.join("mayfly.yaml"), LoadOptions { dev: false })
+}
+
+/// A request with a fresh P-256 key and a proof over `challenge`.
+pub fn signing_request(token: &str, challenge: &str) -> Value {
+    let (public_key, proof) = crate::token::key_and_proof(challenge);
+    json!({
+        "credentials": { "oidcIdentityToken": token },
+        "publicKeyRequest": {
+            "publicKey": { "algorithm": "ECDSA", "content": public_key },
+            "proofOfPossession": proof,
+        },
+    })
+}
+
+/// `NAME.pem` and `NAME-chain.pem` in `folder`.
+pub async fn write_authority(folder: &Path, name: &str, algorithm: SignatureAlgorithm) {
+    let now = SystemClock.now().minus_ms(60_000);
+    let root_key = keys::file::generate(algorithm).unwrap();
+    let key = keys::file::generate(algorithm).unwrap();
+    let new = |common_name, days: u64| ceremony::NewCa {
+        organization: "Test",
+        common_name,
+        now,
+        lifetime_seconds: days * 86_400,
+        serial: random_serial(),
+    };
+    let root = ceremony::create_root(&*root_key.signer, &new("Test Root", 30)).await.unwrap();
+    let issuing = ceremony::create_intermediate(
+        &root,
+        &*root_key.signer,
+        &*key.signer,
+        &new(&format!("Test {name}"), 20),
+    );
+    let issuing = issuing.await.unwrap();
+    key.write_new(&folder.join(format!("{name}.pem"))).unwrap();
+    let chain = format!("{}{}", issuing.pem(), root.pem());
+    fs::write(folder.join(format!("{name}-chain.pem")), chain).unwrap();
+}
+
+fn random_serial() -> Serial {
+    let mut random = [0; 20];
+    aws_lc_rs::rand::fill(&mut random).unwrap();
+    Serial::from_random(random)
+}
+
+pub fn mayfly_yaml(authority: &str, more: &str) -> String {
+    format!(
+        "listen: 127.0.0.1:0\n\
+         url: https://ca.example.com\n\
+         issuers: issuers.yaml\n\
+         authorities:\n  - key: file:{authority}.pem\n    chain: {authority}-chain.pem\n\
+         log:\n  data: log\n  origin: log.example.com/test\n  key: file:log.pem\n\
+         audit: audit.jsonl\n{more}"
+    )
+}
+
+pub fn issuers(key: &IssuerKey) -> String {
+    let jwks = key.jwks();
+    format!(
+        r#"oidc-issuers:
+  {EMAIL_ISSUER}:
+    issuer-url: {EMAIL_ISSUER}
+    client-id: sigstore
+    type: email
+    jwks: '{jwks}'
+    max-token-age: 600
+    replay-guard: false
+  https://once.example.com:
+    issuer-url: https://once.example.com
+    client-id: sigstore
+    type: email
+    jwks: '{jwks}'
+    replay-guard: true
+  {DEX_ISSUER}:
+    issuer-url: {DEX_ISSUER}
+    client-id: sigstore
+    type: email
+    issuer-claim: $.federated_claims.connector_id
+    jwks: '{jwks}'
+  {CI_ISSUER}:
+    issuer-url: {CI_ISSUER}
+    client-id: sigstore
+    type: ci-provider
+    ci-provider: test-ci
+    jwks: '{jwks}'
+  {DOWN_ISSUER}:
+    issuer-url: {DOWN_ISSUER}
+    client-id: sigstore
+    type: email
+meta-issuers:
+  https://*.wild.example.com/id/*:
+    client-id: sigstore
+    type: email
+ci-issuer-metadata:
+  test-ci:
+    default-template-values:
+      url: "https://ci.example.com"
+      environment: ""
+    extension-templates:
+      build-signer-uri: "{{{{ .url }}}}/{{{{ .workflow }}}}"
+      source-repository-identifier: "repository_id"
+      deployment-environment: "environment"
+      run-invocation-uri: "{{{{ .url }}}}/runs/{{{{ .run_id }}}}"
+    subject-alternative-name-template: "{{{{ .url }}}}/{{{{ .workflow }}}}"
+"#
+    )
+}
+
+pub fn now() -> Timestamp {
+    SystemClock.now()
+}
