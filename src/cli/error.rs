@@ -4,8 +4,14 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use super::{client::ClientError, demo::DemoError, trust::TrustError};
-use crate::{config::ConfigErrors, serve::StartError};
+use super::{client::ClientError, demo::DemoError};
+use crate::{
+    config::{ConfigErrors, Fault},
+    log::OpenError,
+    serve::StartError,
+    trust::TrustError,
+    x509::certificate::CertificateError,
+};
 
 /// Why a command did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -13,11 +19,11 @@ pub enum CliError {
     /// The configuration has mistakes; they are told one by one.
     #[error(transparent)]
     Configuration(#[from] ConfigErrors),
-    /// The configuration reads well, but an authority or the log does not hold what it says.
-    #[error("the configuration was understood, but {failed} of its keys cannot be used as it says")]
-    UnusableKeys {
-        /// How many.
-        failed: usize,
+    /// The configuration reads well, but what it names does not hold; each problem was told.
+    #[error("the configuration was understood, but not all that it names can be used (see above)")]
+    Unusable {
+        /// How many problems.
+        count: usize,
     },
     /// The service did not start.
     #[error("mayfly did not start")]
@@ -61,7 +67,7 @@ pub enum CliError {
     LogInit {
         /// Why not.
         #[source]
-        source: crate::log::OpenError,
+        source: OpenError,
     },
     /// What was asked needs an embedded log.
     #[error("the configuration has no embedded log: {consequence}")]
@@ -69,14 +75,14 @@ pub enum CliError {
         /// What cannot be done.
         consequence: &'static str,
     },
-    /// A key of the configuration cannot be opened.
-    #[error("the key of {role} cannot be opened")]
-    Key {
-        /// What it is for.
-        role: String,
+    /// A chain that was given is none.
+    #[error("{} is no chain of certificates", path.display())]
+    Chain {
+        /// Where it was read.
+        path: PathBuf,
         /// Why.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: CertificateError,
     },
     /// A file.
     #[error("cannot {action} {}", path.display())]
@@ -112,21 +118,23 @@ pub enum FileAction {
     Read,
     /// Create it where none was.
     Create,
-    /// Make a directory.
-    MakeDirectory,
+    /// Replace it.
+    Write,
 }
 
 impl CliError {
     /// DESIGN.md, 6: 1 says that it is not so, 2 that it could not be told.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::UnusableKeys { .. } | Self::NoEmbeddedLog { .. } => NO,
+            Self::Configuration(errors) if only_unread(errors) => UNKNOWN,
+            Self::Configuration(_) | Self::Unusable { .. } | Self::NoEmbeddedLog { .. } => NO,
+            Self::Chain { .. } | Self::Trust(_) | Self::UnsafeUrl { .. } => NO,
+            Self::LogInit { source: OpenError::Exists { .. } } => NO,
             Self::Client { source } if source.is_an_answer() => NO,
             Self::Demo(error) if error.is_an_answer() => NO,
-            Self::UnsafeUrl { .. } => NO,
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
             Self::Start { .. } | Self::Stopped | Self::Runtime { .. } => UNKNOWN,
-            Self::Trust(_) | Self::LogInit { .. } | Self::Key { .. } => UNKNOWN,
+            Self::LogInit { .. } => UNKNOWN,
             Self::File { .. } | Self::Output { .. } => UNKNOWN,
         }
     }
@@ -137,7 +145,7 @@ impl fmt::Display for FileAction {
         f.write_str(match self {
             Self::Read => "read",
             Self::Create => "create",
-            Self::MakeDirectory => "make the directory",
+            Self::Write => "write",
         })
     }
 }
@@ -155,6 +163,12 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Whether no mistake was found, only files that could not be read.
+fn only_unread(errors: &ConfigErrors) -> bool {
+    let unread = |fault: &Fault| matches!(fault, Fault::Unreadable { .. } | Fault::UnreadablePart { .. });
+    errors.mistakes().iter().all(|mistake| unread(&mistake.fault))
 }
 
 const NO: u8 = 1;

@@ -67,9 +67,9 @@ async fn dispatch(
     match command {
         Command::Demo(arguments) => demo::run(arguments, clock, out).await,
         Command::Serve(arguments) => serve::run(arguments, clock, out).await,
-        Command::Config(arguments) => config::run(arguments, clock.now(), out).await,
+        Command::Config(arguments) => config::run(arguments, clock, out).await,
         Command::Request(arguments) => request::run(arguments, out).await,
-        Command::Trust(arguments) => trust::run(arguments, clock.now(), out).await,
+        Command::Trust(arguments) => trust::run(arguments, clock, out).await,
         Command::Log(arguments) => log::run(arguments, clock, out).await,
     }
 }
