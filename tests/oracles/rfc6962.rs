@@ -4,17 +4,17 @@ use mayfly::tlog::Hash;
 use sha2::{Digest, Sha256};
 
 /// The i-th test leaf.
-pub fn leaf(i: u64) -> Vec<u8> {
+pub(crate) fn leaf(i: u64) -> Vec<u8> {
     format!("leaf {i}").into_bytes()
 }
 
 /// D[n].
-pub fn leaves(count: u64) -> Vec<Vec<u8>> {
+pub(crate) fn leaves(count: u64) -> Vec<Vec<u8>> {
     (0..count).map(leaf).collect()
 }
 
 /// MTH(D[n]).
-pub fn mth(d: &[Vec<u8>]) -> Hash {
+pub(crate) fn mth(d: &[Vec<u8>]) -> Hash {
     match d {
         [] => sha256(&[]),
         [only] => sha256(&[&[0], only]),
@@ -26,7 +26,7 @@ pub fn mth(d: &[Vec<u8>]) -> Hash {
 }
 
 /// PATH(m, D[n]).
-pub fn path(m: usize, d: &[Vec<u8>]) -> Vec<Hash> {
+pub(crate) fn path(m: usize, d: &[Vec<u8>]) -> Vec<Hash> {
     if d.len() == 1 {
         return Vec::new();
     }
@@ -39,7 +39,7 @@ pub fn path(m: usize, d: &[Vec<u8>]) -> Vec<Hash> {
 }
 
 /// PROOF(m, D[n]).
-pub fn proof(m: usize, d: &[Vec<u8>]) -> Vec<Hash> {
+pub(crate) fn proof(m: usize, d: &[Vec<u8>]) -> Vec<Hash> {
     subproof(m, d, true)
 }
 

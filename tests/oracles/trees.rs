@@ -88,6 +88,57 @@ fn proofs_of_the_seven_leaf_tree_are_those_of_rfc_6962_section_2_1_3() {
 }
 
 #[test]
+fn proofs_that_reach_into_the_third_tile_level_verify() {
+    let (old_size, size) = (65_535 + 300, 2 * 65_536 + 515);
+    let mut edge = TileEdge::new();
+    let mut tiles = HashMap::new();
+    let mut tree = Tree::new();
+    for (from, to) in [(0, old_size), (old_size, size)] {
+        let grown: Vec<Hash> = (from..to).map(|i| leaf_hash(&leaf(i))).collect();
+        tiles.extend(
+            edge.grow(&grown)
+                .into_iter()
+                .map(|made| (made.tile, made.bytes)),
+        );
+        tree.extend(grown);
+    }
+    let tiles = Tiles(tiles);
+    let root = tree.root();
+    assert_eq!(tiles.hashes(&ProofPlan::root(size)), [root]);
+    assert_eq!(edge.tree(), tree);
+    for index in [
+        0,
+        255,
+        256,
+        65_535,
+        65_536,
+        100_000,
+        131_071,
+        131_072,
+        size - 2,
+        size - 1,
+    ] {
+        let plan = ProofPlan::inclusion(index, size).unwrap();
+        let audit_path = tiles.hashes(&plan);
+        let verified = verify_inclusion(&leaf_hash(&leaf(index)), index, size, &audit_path, &root);
+        assert_eq!(verified, Ok(()), "{index}");
+    }
+    let first = ProofPlan::inclusion(0, size).unwrap().tiles();
+    let paths: Vec<String> = first.iter().map(Tile::to_string).collect();
+    let highest = ["tile/1/000", "tile/1/002.p/2", "tile/2/000.p/2"];
+    assert_eq!(
+        paths,
+        [["tile/0/000", "tile/0/514.p/3"].as_slice(), &highest].concat()
+    );
+    let old_root = tiles.hashes(&ProofPlan::root(old_size))[0];
+    let proof = tiles.hashes(&ProofPlan::consistency(old_size, size).unwrap());
+    assert_eq!(
+        verify_consistency(old_size, &old_root, size, &root, &proof),
+        Ok(())
+    );
+}
+
+#[test]
 fn questions_beyond_the_tree_have_no_plan() {
     assert!(ProofPlan::inclusion(7, 7).is_err());
     assert!(ProofPlan::inclusion(0, 0).is_err());
