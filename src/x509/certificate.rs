@@ -91,7 +91,9 @@ impl Certificate {
         let blocks = pem::blocks(pem).map_err(|source| CertificateError::Pem { source })?;
         let parse = |block: &pem::Block| match block.label.as_str() {
             PEM_LABEL => Self::parse_der(&block.der),
-            label => Err(CertificateError::Label { label: label.to_owned() }),
+            label => Err(CertificateError::Label {
+                label: label.to_owned(),
+            }),
         };
         let in_chain = |(index, block)| {
             parse(block).map_err(|source| CertificateError::InChain {
@@ -119,7 +121,9 @@ impl Certificate {
 
     /// What kind of key it certifies; `None` if it is none of those that verifiers take.
     pub fn key_algorithm(&self) -> Option<ClientKeyAlgorithm> {
-        PublicKey::parse_der(self.spki_der()).ok().map(|key| key.algorithm())
+        PublicKey::parse_der(self.spki_der())
+            .ok()
+            .map(|key| key.algorithm())
     }
 
     /// DER Name of the subject.
@@ -175,19 +179,26 @@ impl Certificate {
 
     /// Whether basicConstraints says cA.
     pub fn is_ca(&self) -> bool {
-        self.0.basic_constraints.as_ref().is_some_and(|(_, constraints)| constraints.ca)
+        self.0
+            .basic_constraints
+            .as_ref()
+            .is_some_and(|(_, constraints)| constraints.ca)
     }
 
     /// pathLenConstraint, if there is one.
     pub fn path_len(&self) -> Option<u8> {
-        self.0.basic_constraints.as_ref().and_then(|(_, constraints)| {
-            constraints.path_len_constraint
-        })
+        self.0
+            .basic_constraints
+            .as_ref()
+            .and_then(|(_, constraints)| constraints.path_len_constraint)
     }
 
     /// Whether keyUsage is present and has keyCertSign.
     pub fn can_sign_certificates(&self) -> bool {
-        self.0.key_usage.as_ref().is_some_and(|(_, usage)| usage.key_cert_sign())
+        self.0
+            .key_usage
+            .as_ref()
+            .is_some_and(|(_, usage)| usage.key_cert_sign())
     }
 
     /// keyUsage with its criticality.
@@ -222,7 +233,9 @@ impl Certificate {
     /// Whether `issuer`'s key made the signature on this certificate. Names, dates and flags are
     /// not looked at.
     pub fn is_signed_by(&self, issuer: &Certificate) -> bool {
-        let Some(scheme) = self.0.scheme else { return false };
+        let Some(scheme) = self.0.scheme else {
+            return false;
+        };
         PublicKey::parse_der(issuer.spki_der())
             .is_ok_and(|key| key.verifies_as(scheme, &self.0.tbs_der, &self.0.signature))
     }
@@ -280,7 +293,11 @@ impl Fields {
         if tbs.signature() != certificate.signature_algorithm() {
             return Err(CertificateError::AlgorithmMismatch);
         }
-        let signature = certificate.signature().as_bytes().unwrap_or_default().to_vec();
+        let signature = certificate
+            .signature()
+            .as_bytes()
+            .unwrap_or_default()
+            .to_vec();
         let (subject, issuer) = (tbs.subject(), tbs.issuer());
         Ok(Self {
             der: der.to_vec(),
@@ -322,7 +339,10 @@ where
     T: Decode<'a, Error = der::Error> + const_oid::AssociatedOid,
 {
     tbs.get_extension::<T>()
-        .map_err(|source| CertificateError::Extension { extension: name, source })
+        .map_err(|source| CertificateError::Extension {
+            extension: name,
+            source,
+        })
 }
 
 fn other_critical(tbs: &TbsCertificate) -> Vec<ObjectIdentifier> {
@@ -338,7 +358,9 @@ fn other_critical(tbs: &TbsCertificate) -> Vec<ObjectIdentifier> {
 /// a certificate as in a certification request.
 pub(super) fn first_element(der: &[u8]) -> der::Result<&[u8]> {
     let mut reader = SliceReader::new(der)?;
-    Header::decode(&mut reader)?.tag().assert_eq(der::Tag::Sequence)?;
+    Header::decode(&mut reader)?
+        .tag()
+        .assert_eq(der::Tag::Sequence)?;
     reader.tlv_bytes()
 }
 
@@ -346,7 +368,10 @@ fn text(
     name: &Name,
     attribute: impl Fn(&Name) -> der::Result<Option<DirectoryString>>,
 ) -> Option<String> {
-    attribute(name).ok().flatten().map(|text| text.value().into_owned())
+    attribute(name)
+        .ok()
+        .flatten()
+        .map(|text| text.value().into_owned())
 }
 
 fn timestamp(time: Time) -> Timestamp {

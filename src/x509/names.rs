@@ -373,7 +373,14 @@ mod tests {
             .write_general_names(&mut der);
         assert_eq!(
             hex::encode(&der),
-            concat!("3015", "a013", "060a2b0601040183bf300107", "a005", "0c03", "612162")
+            concat!(
+                "3015",
+                "a013",
+                "060a2b0601040183bf300107",
+                "a005",
+                "0c03",
+                "612162"
+            )
         );
     }
 

@@ -4,8 +4,6 @@
 //! nothing of what the bytes mean. Reading DER is the `der` crate's work; writing is ours because
 //! one pass into one buffer costs a twentieth of an encoder (DESIGN.md, section 5).
 
-/// BOOLEAN.
-pub(crate) const TAG_BOOLEAN: u8 = 0x01;
 /// OCTET STRING.
 pub(crate) const TAG_OCTET_STRING: u8 = 0x04;
 /// OBJECT IDENTIFIER.
