@@ -1,0 +1,207 @@
+//! Mayfly itself: the binary under test with a directory, a CA and a log of its own.
+//!
+//! In: what kind of CA key, and an issuer file. Out: a running server, and documents to trust it.
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, date_time_ymd,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    http::{self, Answer},
+    peers::Rekor,
+    process::{Outcome, Process, free_port, run},
+};
+
+/// The curve of the CA's keys, root included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CaKey {
+    P256,
+    P384,
+}
+
+/// A running `mayfly serve`.
+#[derive(Debug)]
+pub(crate) struct Mayfly {
+    process: Process,
+    url: String,
+    directory: TempDir,
+}
+
+impl Mayfly {
+    /// Makes keys, chain, configuration and log, and serves them.
+    pub(crate) fn start(ca: CaKey, issuers: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = write_configuration(directory.path(), issuers);
+        hold_ceremony(ca, &directory.path().join("keys"));
+        fs::create_dir(directory.path().join("data")).unwrap();
+        command_of(directory.path(), &["log", "init"]).success();
+        let process = serve(directory.path(), &url);
+        Self {
+            process,
+            url,
+            directory,
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its configuration, keys and data are; tests put their own files here too.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A path in [`Self::directory`].
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Serves the same directory again, after [`Self::kill`].
+    pub(crate) fn restart(&mut self) {
+        self.process = serve(self.directory.path(), &self.url);
+    }
+
+    /// Asks for a graceful stop and waits for it.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        self.process.terminate()
+    }
+
+    /// What the server has printed.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// `POST /api/v2/signingCert`.
+    pub(crate) fn ask(&self, body: &Value) -> Answer {
+        http::post(&format!("{}/api/v2/signingCert", self.url), body)
+    }
+
+    /// Runs a command of the binary on this instance's configuration.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Outcome {
+        command_of(self.directory.path(), arguments)
+    }
+
+    /// The client trust config for this instance and `rekor`, in a file.
+    pub(crate) fn trust_config(&self, rekor: &Rekor) -> PathBuf {
+        let file = self.path("trust_config.json");
+        let (key, out) = (rekor.key().to_str().unwrap(), file.to_str().unwrap());
+        let arguments = ["--rekor-url", rekor.url(), "--rekor-key", key, "--out", out];
+        self.command(&[&["trust", "config"], &arguments[..]].concat())
+            .success();
+        file
+    }
+
+    /// The trusted root of this instance alone, in a file.
+    pub(crate) fn trusted_root(&self) -> PathBuf {
+        let file = self.path("trusted_root.json");
+        self.command(&["trust", "root", "--out", file.to_str().unwrap()])
+            .success();
+        file
+    }
+}
+
+/// The binary: the one just built, or the one that is named (a release build, say).
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("MAYFLY_BINARY").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_mayfly")),
+        PathBuf::from,
+    )
+}
+
+fn command_of(directory: &Path, arguments: &[&str]) -> Outcome {
+    let config = directory.join("mayfly.yaml");
+    run(
+        binary(),
+        &[arguments, &["--config", config.to_str().unwrap()]].concat(),
+    )
+}
+
+fn serve(directory: &Path, url: &str) -> Process {
+    let mut command = Command::new(binary());
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(directory.join("mayfly.yaml"));
+    let mut process = Process::start("mayfly", &mut command, directory);
+    process.wait_for_answer(&format!("{url}/healthz"));
+    process
+}
+
+fn write_configuration(directory: &Path, issuers: &str) -> String {
+    let listen = format!("127.0.0.1:{}", free_port());
+    let url = format!("http://{listen}");
+    let private = free_port();
+    let configuration = format!(
+        "listen: {listen}\n\
+         private: 127.0.0.1:{private}\n\
+         url: {url}\n\
+         issuers: issuers.yaml\n\
+         authorities:\n  \
+           - key: file:keys/issuing.pem\n    \
+             chain: keys/chain.pem\n\
+         log:\n  \
+           data: data/log\n  \
+           origin: log.example.com/2026\n  \
+           key: file:keys/log.pem\n\
+         audit: data/audit.jsonl\n"
+    );
+    fs::write(directory.join("mayfly.yaml"), configuration).unwrap();
+    fs::write(directory.join("issuers.yaml"), issuers).unwrap();
+    url
+}
+
+/// Root and issuing CA as WIRE 2.1 wants them, and the log's key.
+fn hold_ceremony(ca: CaKey, directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    let algorithm = match ca {
+        CaKey::P256 => &PKCS_ECDSA_P256_SHA256,
+        CaKey::P384 => &PKCS_ECDSA_P384_SHA384,
+    };
+    let root_key = KeyPair::generate_for(algorithm).unwrap();
+    let root = CertifiedIssuer::self_signed(authority("Test Root", 1), root_key).unwrap();
+    let issuing_key = KeyPair::generate_for(algorithm).unwrap();
+    let mut issuing = authority("Test Issuing CA", 0);
+    issuing.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    issuing.use_authority_key_identifier_extension = true;
+    let issuing = issuing.signed_by(&issuing_key, &root).unwrap();
+    fs::write(directory.join("chain.pem"), issuing.pem() + &root.pem()).unwrap();
+    fs::write(directory.join("root.pem"), root.pem()).unwrap();
+    fs::write(directory.join("intermediate.pem"), issuing.pem()).unwrap();
+    let log_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    write_key(&directory.join("issuing.pem"), &issuing_key);
+    write_key(&directory.join("log.pem"), &log_key);
+}
+
+fn authority(common_name: &str, path_length: u8) -> CertificateParams {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "Mayfly Tests");
+    name.push(DnType::CommonName, common_name);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name;
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2045, 1, 1);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn write_key(file: &Path, key: &KeyPair) {
+    fs::write(file, key.serialize_pem()).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+}

@@ -1,0 +1,9 @@
+//! What the end-to-end tests stand on: peers to start, Mayfly to start, clients and judges to run.
+//!
+//! In: nothing but what tests/run installed. Out: values whose processes end with them.
+pub(crate) mod clients;
+pub(crate) mod http;
+pub(crate) mod issuers;
+pub(crate) mod mayfly;
+pub(crate) mod peers;
+pub(crate) mod process;
