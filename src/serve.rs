@@ -179,9 +179,7 @@ async fn generation(
     for authority in config.authorities {
         authorities.push(open_authority(authority, now).await?);
     }
-    let ca = CaSet::new(authorities)?;
-    // Fails now, not at the first request, where no authority signs.
-    ca.signing_at(now)?;
+    let ca = authorities_together(authorities, now)?;
     let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(clock))?);
     Ok(Generation {
         refresh: issuers.spawn_refresh(),
@@ -206,6 +204,20 @@ pub async fn open_authority(
     })?;
     let (activate, retire) = (authority.activate, authority.retire);
     Ok(ca::Authority { issuer: Arc::new(issuer), activate, retire })
+}
+
+/// Puts the authorities together, one of which must sign now: found here, and not by the first
+/// request.
+///
+/// # Errors
+/// They do not stand together, or none signs.
+pub fn authorities_together(
+    authorities: Vec<ca::Authority>,
+    now: Timestamp,
+) -> Result<CaSet, StartError> {
+    let set = CaSet::new(authorities)?;
+    set.signing_at(now)?;
+    Ok(set)
 }
 
 fn open_key(
@@ -272,7 +284,7 @@ fn bind_error(address: SocketAddr, source: io::Error) -> StartError {
 
 fn connections(limits: Limits) -> ConnectionBounds {
     ConnectionBounds {
-        open: limits.connections,
+        open: OPEN_CONNECTIONS,
         header_timeout: Duration::from_millis(limits.header_timeout_ms),
         idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
         // What began has at most one deadline left.
@@ -371,4 +383,6 @@ pub enum StartError {
     Issuers(#[from] IssuerTableError),
 }
 
+/// Connections open at once on one port: each costs a file descriptor and some 20 KiB.
+const OPEN_CONNECTIONS: usize = 4096;
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::{CliError, error::with_causes};
 use crate::{
-    ca::CaSet,
     config::{self, Authority, Config, ConfigErrors, LoadOptions, LogChoice},
     ct::LogId,
     identity::PublishedIssuer,
@@ -265,7 +264,7 @@ async fn check_authorities(
     if opened.len() < configured {
         return;
     }
-    let together = CaSet::new(opened).and_then(|set| set.signing_at(now).map(drop));
+    let together = serve::authorities_together(opened, now);
     problems.extend(together.err().map(|error| with_causes(&error)));
 }
 

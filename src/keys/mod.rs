@@ -7,7 +7,11 @@ use std::{fmt, sync::Arc};
 use const_oid::{ObjectIdentifier, db::rfc5912};
 use futures_util::future::BoxFuture;
 
-use crate::x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError};
+use self::file::OpenKeyError;
+use crate::{
+    secret::Secret,
+    x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError},
+};
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -95,6 +99,16 @@ pub trait Signer: Send + Sync + fmt::Debug {
     fn public_key_der(&self) -> &[u8];
     /// Signs `message`.
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
+}
+
+/// Opens the key that `uri` names, with the passphrase where it is encrypted.
+///
+/// # Errors
+/// The key is not there, does not open, or is of no permitted kind.
+pub fn open(uri: &KeyUri, passphrase: Option<&Secret>) -> Result<Arc<dyn Signer>, OpenKeyError> {
+    match uri {
+        KeyUri::File(path) => file::open(path, passphrase),
+    }
 }
 
 /// Why a key did not sign.
