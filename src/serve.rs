@@ -40,6 +40,7 @@ pub struct Running {
     fixed: Fixed,
     stop: watch::Sender<bool>,
     failed: watch::Receiver<bool>,
+    stores: JoinHandle<()>,
     public: JoinHandle<()>,
 }
 
@@ -80,14 +81,14 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let service = Arc::new(service);
     let (stop, stopping) = watch::channel(false);
     let (failure, failed) = watch::channel(false);
-    watch_stores(log, Arc::clone(&audit), failure);
+    let stores = watch_stores(log, Arc::clone(&audit), failure);
     let routes = router(Shared {
         service: Arc::clone(&service),
         body_limit_bytes: limits.body_bytes,
         body_timeout: Duration::from_millis(limits.header_timeout_ms),
     });
     let public = tokio::spawn(server::serve(listener, routes, connections(limits), stopping));
-    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, public })
+    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, stores, public })
 }
 
 impl Running {
@@ -139,6 +140,9 @@ impl Running {
         if let Some(log) = self.service.log() {
             log.shutdown().await;
         }
+        // It holds the audit log, which the next process must be able to open.
+        self.stores.abort();
+        let _aborted = self.stores.await;
         let stopped = self.audit.record(self.clock.now(), &Event::Stopped);
         if let Err(error) = stopped.and_then(|()| self.audit.flush()) {
             tracing::error!(%error, "the audit log could not be closed in good order");
@@ -293,7 +297,11 @@ fn connections(limits: Limits) -> ConnectionBounds {
 }
 
 /// Flushes the audit log once a second, and tells when it or the log can go on no more.
-fn watch_stores(log: Option<Log>, audit: Arc<AuditLog>, failure: watch::Sender<bool>) {
+fn watch_stores(
+    log: Option<Log>,
+    audit: Arc<AuditLog>,
+    failure: watch::Sender<bool>,
+) -> JoinHandle<()> {
     let log_stopped = async move {
         match log {
             Some(log) => {
@@ -309,7 +317,7 @@ fn watch_stores(log: Option<Log>, audit: Arc<AuditLog>, failure: watch::Sender<b
             () = flush_every_second(audit) => {}
         }
         let _nobody_listens = failure.send(true);
-    });
+    })
 }
 
 /// Ends only when a flush fails.
