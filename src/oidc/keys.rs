@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -274,7 +275,13 @@ impl Material {
         let strip = |bytes: &[u8]| -> Vec<u8> {
             bytes.iter().copied().skip_while(|&byte| byte == 0).collect()
         };
-        let der = PublicKeyComponents { n: strip(n), e: strip(e) }.as_der().ok()?;
+        let (n, e) = (strip(n), strip(e));
+        // Checked here, because a parsed key may be of any size.
+        let modulus_bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
+        if !RSA_MODULUS_BITS.contains(&modulus_bits) {
+            return None;
+        }
+        let der = PublicKeyComponents { n, e }.as_der().ok()?;
         Some(Self { kind: KeyKind::Rsa, public_key: der.as_ref().to_vec() })
     }
 }
@@ -297,6 +304,9 @@ fn verification(algorithm: TokenAlgorithm) -> &'static dyn VerificationAlgorithm
 
 /// RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1.
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// RFC 7518, section 3.3: 2048 at least. Above, verification gets slower and nothing else.
+const RSA_MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// More than any issuer publishes; each costs memory and some microseconds at each refresh.
 pub(super) const MAX_KEYS: usize = 100;

@@ -141,6 +141,8 @@ fn odd_keys_are_passed_over_and_leave_the_good_ones() {
         with(ed.clone(), "crv", json!("X25519")),
         with(ed, "x", json!(encode([1; 31]))),
         with(rsa.clone(), "n", json!(encode([0xff; 128]))),
+        // One bit short of 2048.
+        with(rsa.clone(), "n", json!(encode([&[0x7f][..], &[0xff; 255]].concat()))),
         with(rsa.clone(), "n", json!("")),
         with(rsa, "e", json!("")),
     ];
