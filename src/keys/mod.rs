@@ -7,7 +7,6 @@ use std::{fmt, sync::Arc};
 use const_oid::{ObjectIdentifier, db::rfc5912};
 use futures_util::future::BoxFuture;
 
-use self::file::OpenKeyError;
 use crate::{
     secret::Secret,
     x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError},
@@ -101,11 +100,14 @@ pub trait Signer: Send + Sync + fmt::Debug {
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
 }
 
-/// Opens the key that `uri` names, with the passphrase where it is encrypted.
+/// Opens the key that a configuration names. A server then asks [`dev::refuse`] about it.
 ///
 /// # Errors
-/// The key is not there, does not open, or is of no permitted kind.
-pub fn open(uri: &KeyUri, passphrase: Option<&Secret>) -> Result<Arc<dyn Signer>, OpenKeyError> {
+/// The key cannot be reached, unlocked or used.
+pub async fn open(
+    uri: &KeyUri,
+    passphrase: Option<&Secret>,
+) -> Result<Arc<dyn Signer>, file::OpenKeyError> {
     match uri {
         KeyUri::File(path) => file::open(path, passphrase),
     }
