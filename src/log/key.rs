@@ -77,13 +77,19 @@ impl LogKey {
         Ok(Head { size, root: *root.as_bytes(), timestamp, checkpoint })
     }
 
+    /// What a checkpoint says, if this key signed it for this log.
+    pub(super) fn open_checkpoint(&self, checkpoint: &[u8]) -> Option<TreeHead> {
+        let verify = |message: &[u8], signature: &[u8]| {
+            self.verifier.verify_sig(message, signature).is_ok()
+        };
+        self.tree_head.open(checkpoint, verify).ok()
+    }
+
     /// Whether the checkpoint is signed by this key and says what the head says.
     pub(super) fn confirms(&self, head: &Head) -> bool {
-        let opened = self.tree_head.open(&head.checkpoint, |message, signature| {
-            self.verifier.verify_sig(message, signature).is_ok()
-        });
-        let Head { size, root, timestamp, .. } = *head;
-        opened.is_ok_and(|said| said == TreeHead { timestamp, size, root: Hash::from_bytes(root) })
+        let Head { size, root, timestamp, ref checkpoint } = *head;
+        let says = TreeHead { timestamp, size, root: Hash::from_bytes(root) };
+        self.open_checkpoint(checkpoint) == Some(says)
     }
 
     /// The promise for an entry that is in the log at `index` since `timestamp`.
