@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{ORIGIN, Promises, check_log, doubles::*, entry, memory, start, submit};
+use super::{ORIGIN, Promises, check_log, doubles::*, entry, faulty, memory, start, submit};
 use crate::{
     ct::{Entry, LeafIndex},
     keys::SignatureAlgorithm,
@@ -196,7 +196,7 @@ async fn a_log_with_three_levels_of_tiles_recovers() {
     let signer = Arc::new(TestSigner::new());
     let storage = memory(&signer).await;
     let clock = ManualClock::ticking();
-    let log = start(storage.clone(), &clock).await;
+    let log = start(faulty(&storage, &Arc::default()), &clock).await;
     for round in 0..17 {
         for (_, outcome) in submit(&log, round * 4000..(round + 1) * 4000).await {
             outcome.unwrap();

@@ -2,18 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    Promises, check_log, doubles::*, memory, start, submit,
-};
-use crate::log::{StopReason, SubmitError, core::Storage};
-
-fn faulty(storage: &Storage, plan: &Arc<FaultPlan>) -> Storage {
-    Storage {
-        key: Arc::clone(&storage.key),
-        coordinator: Faulty::new(&storage.coordinator, plan),
-        tiles: Faulty::new(&storage.tiles, plan),
-    }
-}
+use super::{Promises, check_log, doubles::*, faulty, memory, start, submit};
+use crate::log::{StopReason, SubmitError};
 
 /// Submits over a fault, checks, restarts without faults, checks, and goes on.
 async fn survive(step: Step, call: usize, fault: Fault) {

@@ -15,7 +15,7 @@ use super::{
     core::Storage,
     create,
     key::LogKey,
-    tests::doubles::{ManualClock, MemoryCoordinator, MemoryTiles, TestSigner},
+    tests::doubles::{FaultPlan, Faulty, ManualClock, MemoryCoordinator, MemoryTiles, TestSigner},
 };
 use crate::{
     ct::{Entry, EntryKind, TileLeaves},
@@ -43,6 +43,16 @@ pub(crate) async fn memory(signer: &Arc<TestSigner>) -> Storage {
     let now = ManualClock::new();
     create(&key, &*coordinator, &*tiles, crate::time::Clock::now(&now)).await.unwrap();
     Storage { key, coordinator, tiles }
+}
+
+/// The same storage, as a process sees it in which `plan` happens. Closing it leaves the storage
+/// open for the next start.
+pub(crate) fn faulty(storage: &Storage, plan: &Arc<FaultPlan>) -> Storage {
+    Storage {
+        key: Arc::clone(&storage.key),
+        coordinator: Faulty::new(&storage.coordinator, plan),
+        tiles: Faulty::new(&storage.tiles, plan),
+    }
 }
 
 pub(crate) async fn start(storage: Storage, clock: &ManualClock) -> Log {

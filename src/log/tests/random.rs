@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Promises, check_log, doubles::*, memory, start, submit};
-use crate::log::{SubmitError, core::Storage};
+use super::{Promises, check_log, doubles::*, faulty, memory, start, submit};
+use crate::log::SubmitError;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -39,13 +39,8 @@ async fn live(events: Vec<Event>) {
     let signer = Arc::new(TestSigner::new());
     let storage = memory(&signer).await;
     let clock = ManualClock::new();
-    let behind = |plan: &Arc<FaultPlan>| Storage {
-        key: Arc::clone(&storage.key),
-        coordinator: Faulty::new(&storage.coordinator, plan),
-        tiles: Faulty::new(&storage.tiles, plan),
-    };
     let mut plan = Arc::new(FaultPlan::default());
-    let mut log = start(behind(&plan), &clock).await;
+    let mut log = start(faulty(&storage, &plan), &clock).await;
     let mut promises = Promises::new();
     let mut next_number = 0;
     for event in events {
@@ -72,7 +67,7 @@ async fn live(events: Vec<Event>) {
                     Event::RestartWithFault(step, call, fault) => FaultPlan::new(step, call, fault),
                     _ => Arc::new(FaultPlan::default()),
                 };
-                log = start(behind(&plan), &clock).await;
+                log = start(faulty(&storage, &plan), &clock).await;
             }
         }
         check_log(&log, &signer, &promises).await;

@@ -142,8 +142,8 @@ async fn nt_54_a_tile_that_is_cut_or_gone_is_named() {
 #[tokio::test]
 async fn nt_54_a_damaged_row_is_found_and_named() {
     let damages = [
-        "UPDATE batch SET entries = substr(entries, 1, 40) || x'ff' || substr(entries, 42)",
-        "UPDATE batch SET entries = substr(entries, 1, length(entries) - 1) || x'ff'",
+        "UPDATE batch SET entries = CAST(substr(entries, 1, 40) || x'ff' || substr(entries, 42) AS BLOB)",
+        "UPDATE batch SET entries = CAST(substr(entries, 1, length(entries) - 1) || x'ff' AS BLOB)",
         "UPDATE batch SET entries = substr(entries, 1, length(entries) - 5)",
         "UPDATE batch SET root_after = zeroblob(32)",
         "UPDATE batch SET size_after = size_after + 1",
@@ -152,9 +152,9 @@ async fn nt_54_a_damaged_row_is_found_and_named() {
         "UPDATE head SET size = size - 1",
         "UPDATE head SET root = zeroblob(32)",
         "UPDATE head SET timestamp_ms = timestamp_ms + 1",
-        "UPDATE head SET checkpoint = substr(checkpoint, 1, 30) || 'A' || substr(checkpoint, 32)",
-        "UPDATE head SET checkpoint = substr(checkpoint, 1, length(checkpoint) - 9) || 'AAAAAAA='
-             || char(10)",
+        "UPDATE head SET checkpoint = CAST(substr(checkpoint, 1, 30) || 'A' || substr(checkpoint, 32) AS BLOB)",
+        "UPDATE head SET checkpoint = CAST(
+             substr(checkpoint, 1, length(checkpoint) - 9) || 'AAAAAAA=' || char(10) AS BLOB)",
     ];
     for damage in damages {
         let (directory, signer, _) = log_of(100).await;
