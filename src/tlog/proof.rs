@@ -97,7 +97,7 @@ impl ProofPlan {
     /// The tiles the plan reads, each once, in order.
     pub fn tiles(&self) -> Vec<Tile> {
         let complete = self.subtrees.iter().flat_map(|subtree| subtree.complete());
-        let mut tiles: Vec<Tile> = complete.filter_map(|one| one.tile(self.size)).collect();
+        let mut tiles: Vec<Tile> = complete.map(|one| one.tile(self.size)).collect();
         tiles.sort_unstable();
         tiles.dedup();
         tiles
@@ -162,14 +162,6 @@ pub enum ReadTileError<E: std::error::Error + 'static> {
         /// How much there was.
         length_bytes: usize,
     },
-    /// The subtree reaches beyond the tree. No plan made by this module has one.
-    #[error("a tree of {size} leaves has no leaf {index}")]
-    Beyond {
-        /// The first leaf that is missing.
-        index: u64,
-        /// The tree's size.
-        size: u64,
-    },
 }
 
 /// A node of the RFC 6962 tree, by the leaves below it.
@@ -197,7 +189,7 @@ impl Subtree {
 
     /// The complete subtrees it consists of, the largest first.
     fn complete(self) -> impl DoubleEndedIterator<Item = CompleteSubtree> {
-        (0..u64::BITS)
+        (0..64_u8)
             .rev()
             .filter(move |&height| self.leaves >> height & 1 == 1)
             .map(move |height| {
@@ -227,7 +219,7 @@ impl Subtree {
 /// The `nth` subtree of 2^`height` leaves.
 #[derive(Clone, Copy, Debug)]
 struct CompleteSubtree {
-    height: u32,
+    height: u8,
     nth: u64,
 }
 
@@ -237,28 +229,26 @@ impl CompleteSubtree {
         size: u64,
         read: &mut impl FnMut(&Tile) -> Result<B, E>,
     ) -> Result<Hash, ReadTileError<E>> {
-        let beyond = ReadTileError::Beyond {
-            index: self.nth,
-            size,
-        };
-        let Some(tile) = self.tile(size) else {
-            return Err(beyond);
-        };
+        let tile = self.tile(size);
         let bytes = read(&tile).map_err(|source| ReadTileError::Read { tile, source })?;
         let length_bytes = bytes.as_ref().len();
-        let hashes = tile_hashes(&tile, bytes.as_ref())
-            .ok_or(ReadTileError::Length { tile, length_bytes })?;
-        let first = (self.first_hash() & ((1 << TILE_HEIGHT) - 1)) as usize;
+        let wrong_length = ReadTileError::Length { tile, length_bytes };
+        let Some(hashes) = tile_hashes(&tile, bytes.as_ref()) else {
+            return Err(wrong_length);
+        };
+        // A tile is 256 wide, so the lowest byte is the place within it.
+        let [.., lowest] = self.first_hash().to_be_bytes();
+        let first = usize::from(lowest);
+        // In a tile as long as it should be the range exists: plans stay within their tree.
         let below = hashes
             .get(first..first + (1 << self.height_in_tile()))
-            .ok_or(beyond)?;
+            .ok_or(wrong_length)?;
         Ok(subtree_root(below))
     }
 
     /// The tile that holds the hashes it is the root over, in a tree of `size` leaves.
-    fn tile(self, size: u64) -> Option<Tile> {
-        let level = u8::try_from(self.height / TILE_HEIGHT).ok()?;
-        Tile::holding(level, self.first_hash(), size)
+    fn tile(self, size: u64) -> Tile {
+        Tile::holding(self.height / TILE_HEIGHT, self.first_hash(), size)
     }
 
     /// The first of those hashes, counted in its tile level.
@@ -266,7 +256,7 @@ impl CompleteSubtree {
         self.nth << self.height_in_tile()
     }
 
-    const fn height_in_tile(self) -> u32 {
+    const fn height_in_tile(self) -> u8 {
         self.height % TILE_HEIGHT
     }
 }

@@ -76,17 +76,19 @@ impl Tile {
     /// The first entry it covers.
     pub const fn first_entry(&self) -> u64 {
         // `new` saw that the tile's last entry fits; its first does as well.
-        (self.index << TILE_HEIGHT) << (TILE_HEIGHT * self.level() as u32)
+        (self.index << TILE_HEIGHT) << (TILE_HEIGHT * self.level())
     }
 
-    /// The tile of `level` that holds the `nth` hash of that level in a tree of `size` leaves.
-    pub(super) fn holding(level: u8, nth: u64, size: u64) -> Option<Self> {
+    /// The tile of `level` that holds the `nth` hash of that level in a tree of `size` leaves,
+    /// which must have that hash.
+    pub(super) fn holding(level: u8, nth: u64, size: u64) -> Self {
         let index = nth >> TILE_HEIGHT;
-        let hashes_in_level = hashes_in_level(size, level);
-        if nth >= hashes_in_level {
-            return None;
+        let width = width_at(index, hashes_in_level(size, level));
+        Self {
+            kind: TileKind::Hashes { level },
+            index,
+            width,
         }
-        Self::hashes(level, index, width_at(index, hashes_in_level))
     }
 
     fn new(kind: TileKind, index: u64, width: u16) -> Option<Self> {
@@ -95,7 +97,7 @@ impl Tile {
             return None;
         }
         let hashes = u128::from(index) * u128::from(TILE_WIDTH) + u128::from(width);
-        let leaves = hashes << (TILE_HEIGHT * u32::from(tile.level()));
+        let leaves = hashes << (TILE_HEIGHT * tile.level());
         (leaves <= 1 << u64::BITS).then_some(tile)
     }
 
@@ -190,7 +192,7 @@ pub fn tiles_for_growth(old_size: u64, new_size: u64) -> impl Iterator<Item = Ti
 
 /// How many hashes `level` has in a tree of `size` leaves: one for each complete 256^`level`.
 pub(super) const fn hashes_in_level(size: u64, level: u8) -> u64 {
-    match size.checked_shr(TILE_HEIGHT * level as u32) {
+    match size.checked_shr(TILE_HEIGHT as u32 * level as u32) {
         Some(hashes) => hashes,
         None => 0,
     }
@@ -203,7 +205,7 @@ pub(super) fn width_at(index: u64, hashes_in_level: u64) -> u16 {
 }
 
 /// A tile is a subtree of this height, its hashes the leaves.
-pub(super) const TILE_HEIGHT: u32 = 8;
+pub(super) const TILE_HEIGHT: u8 = 8;
 
 /// 256^8 is 2^64: a tree whose size is a `u64` has no level above this one.
 pub(super) const MAX_LEVEL: u8 = 7;
