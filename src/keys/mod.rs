@@ -1,9 +1,24 @@
 //! Private keys that sign, wherever they live.
 //!
 //! In: a key URI and what unlocks it. Out: a [`Signer`]. Knows nothing of certificates and logs.
-use std::fmt;
 
+use std::{fmt, sync::Arc};
+
+use const_oid::{ObjectIdentifier, db::rfc5912};
 use futures_util::future::BoxFuture;
+
+use crate::{
+    secret::Secret,
+    x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError},
+};
+
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod dev;
+pub mod file;
+mod uri;
+
+pub use uri::{KeyUri, KeyUriError};
 
 /// The signature algorithms a key of ours may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,8 +27,58 @@ pub enum SignatureAlgorithm {
     EcdsaP256Sha256,
     /// ecdsa-with-SHA384 over P-384.
     EcdsaP384Sha384,
-    /// sha256WithRSAEncryption (PKCS #1 v1.5), 2048 to 4096 bits.
+    /// sha256WithRSAEncryption (PKCS #1 v1.5); 2048, 3072 or 4096 bits.
     RsaPkcs1Sha256,
+}
+
+impl SignatureAlgorithm {
+    /// The algorithm that a key of this kind signs with; `None` if it is no kind for a CA or log:
+    /// clients do not take Ed25519 and P-521 there (WIRE 0, choice 2).
+    pub fn of_key(key: ClientKeyAlgorithm) -> Option<Self> {
+        match key {
+            ClientKeyAlgorithm::EcdsaP256 => Some(Self::EcdsaP256Sha256),
+            ClientKeyAlgorithm::EcdsaP384 => Some(Self::EcdsaP384Sha384),
+            ClientKeyAlgorithm::Rsa { .. } => Some(Self::RsaPkcs1Sha256),
+            ClientKeyAlgorithm::EcdsaP521 | ClientKeyAlgorithm::Ed25519 => None,
+        }
+    }
+
+    /// Its object identifier.
+    pub fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::EcdsaP256Sha256 => rfc5912::ECDSA_WITH_SHA_256,
+            Self::EcdsaP384Sha384 => rfc5912::ECDSA_WITH_SHA_384,
+            Self::RsaPkcs1Sha256 => rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+        }
+    }
+
+    /// Its AlgorithmIdentifier in DER, as it stands in a certificate: without parameters for
+    /// ECDSA (RFC 5758, 3.2), with NULL for RSA (RFC 4055, 5).
+    pub fn identifier_der(self) -> &'static [u8] {
+        match self {
+            Self::EcdsaP256Sha256 => &[
+                0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02, //
+            ],
+            Self::EcdsaP384Sha384 => &[
+                0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03, //
+            ],
+            Self::RsaPkcs1Sha256 => &[
+                0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05,
+                0x00,
+            ],
+        }
+    }
+}
+
+/// For people: `ECDSA P-256 with SHA-256`.
+impl fmt::Display for SignatureAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EcdsaP256Sha256 => "ECDSA P-256 with SHA-256",
+            Self::EcdsaP384Sha384 => "ECDSA P-384 with SHA-384",
+            Self::RsaPkcs1Sha256 => "RSA PKCS #1 v1.5 with SHA-256",
+        })
+    }
 }
 
 /// A private key that can sign.
@@ -21,7 +86,7 @@ pub enum SignatureAlgorithm {
 /// Contract, held by the suite in `keys::contract` for every implementation:
 /// - `sign` takes the whole message and hashes it itself as `algorithm` says;
 /// - the answer is the DER form (ECDSA-Sig-Value, or the RSA octets) as it stands in a BIT STRING;
-/// - a remote implementation verifies each signature under `public_key` before it returns it;
+/// - a remote implementation verifies each signature under `public_key_der` before it returns it;
 /// - errors name key and operation, never a secret; `sign` may be called concurrently;
 /// - dropping the future abandons the answer, never the key.
 pub trait Signer: Send + Sync + fmt::Debug {
@@ -35,13 +100,125 @@ pub trait Signer: Send + Sync + fmt::Debug {
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
 }
 
+/// Opens the key that a configuration names. A server then asks [`dev::refuse`] about it.
+///
+/// # Errors
+/// The key cannot be reached, unlocked or used.
+pub async fn open(
+    uri: &KeyUri,
+    passphrase: Option<&Secret>,
+) -> Result<Arc<dyn Signer>, file::OpenKeyError> {
+    match uri {
+        KeyUri::File(path) => file::open(path, passphrase),
+    }
+}
+
 /// Why a key did not sign.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
     /// The service behind the key did not answer, or not in time.
     #[error("key {key}: could not be reached")]
-    Unavailable { key: String, #[source] source: Option<Box<dyn std::error::Error + Send + Sync>> },
+    Unavailable {
+        key: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// The key answered, but not with a signature that verifies.
     #[error("key {key}: the signature it returned does not verify")]
     BadSignature { key: String },
+    /// The library that holds the key here refused to sign.
+    #[error("key {key}: signing failed")]
+    Failed { key: String },
+}
+
+/// A public key of ours or of a log, parsed once, with the one algorithm it is used with. Cheap to
+/// clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyingKey {
+    algorithm: SignatureAlgorithm,
+    key: Arc<PublicKey>,
+}
+
+/// Why a public key cannot be one of a CA or log.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyingKeyError {
+    #[error("the public key is not usable")]
+    Key {
+        #[source]
+        source: KeyError,
+    },
+    #[error("{kind} keys sign no certificates and no logs here, because clients refuse them")]
+    Kind { kind: ClientKeyAlgorithm },
+}
+
+impl VerifyingKey {
+    /// Parses a DER SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// It is malformed, weak, or of a kind that no CA and no log may have.
+    pub fn parse_der(spki_der: &[u8]) -> Result<Self, VerifyingKeyError> {
+        let key =
+            PublicKey::parse_der(spki_der).map_err(|source| VerifyingKeyError::Key { source })?;
+        let algorithm =
+            SignatureAlgorithm::of_key(key.algorithm()).ok_or(VerifyingKeyError::Kind {
+                kind: key.algorithm(),
+            })?;
+        Ok(Self {
+            algorithm,
+            key: Arc::new(key),
+        })
+    }
+
+    /// The algorithm its signatures are made with.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    /// DER SubjectPublicKeyInfo.
+    pub fn spki_der(&self) -> &[u8] {
+        self.key.spki_der()
+    }
+
+    /// Whether `signature` (in the form that [`Signer::sign`] returns) is one over `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        // The default algorithm of each permitted kind is the one that `of_key` names.
+        self.key.verifies(message, signature)
+    }
+}
+
+/// Whether `signature` over `message` verifies under a DER SubjectPublicKeyInfo with `algorithm`;
+/// `false` also if the key is not one for it. Where a key is used often, keep a [`VerifyingKey`].
+pub fn verify(
+    algorithm: SignatureAlgorithm,
+    spki_der: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    VerifyingKey::parse_der(spki_der)
+        .is_ok_and(|key| key.algorithm() == algorithm && key.verifies(message, signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use der::Decode;
+    use spki::AlgorithmIdentifierRef;
+
+    use super::*;
+    use crate::x509::public_key::SignatureScheme;
+
+    #[test]
+    fn the_algorithm_identifiers_are_der_and_have_the_parameters_that_verifiers_want() {
+        for algorithm in [
+            SignatureAlgorithm::EcdsaP256Sha256,
+            SignatureAlgorithm::EcdsaP384Sha384,
+            SignatureAlgorithm::RsaPkcs1Sha256,
+        ] {
+            let decoded = AlgorithmIdentifierRef::from_der(algorithm.identifier_der()).unwrap();
+            assert_eq!(decoded.oid, algorithm.oid());
+            assert!(
+                SignatureScheme::from_identifier(&decoded).is_some(),
+                "{algorithm}"
+            );
+        }
+    }
 }

@@ -2,12 +2,15 @@
 //!
 //! In: identities as values, public keys as PEM or DER. Out: TBS bytes, precertificates, parsed
 //! keys and CSRs. Knows nothing of tokens, logs and private keys.
+
 pub mod certificate;
 pub mod csr;
 pub mod fulcio;
 pub mod names;
+pub mod pem;
 pub mod public_key;
 pub mod template;
+pub(crate) mod tlv;
 
 pub use certificate::Certificate;
 pub use csr::Csr;

@@ -1,0 +1,197 @@
+//! How a configuration names a key.
+//!
+//! In: text such as `file:keys/issuing.pem`. Out: a [`KeyUri`], or what is wrong with the text.
+//! Opens nothing.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Where a private key lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyUri {
+    /// `file:PATH`: PKCS #8 in a file, see [`super::file`].
+    File(PathBuf),
+}
+
+/// Why a text names no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyUriError {
+    #[error("'{text}' has no scheme; a key in a file is written 'file:{text}'")]
+    NoScheme { text: String },
+    #[error("'file:' is not followed by a path")]
+    NoPath,
+    #[error(
+        "'{text}' names a host; a relative path is written 'file:PATH', an absolute one \
+         'file:/PATH'"
+    )]
+    Host { text: String },
+    #[error("keys of scheme '{scheme}:' are not built in this version; 'file:' is")]
+    NotBuilt { scheme: &'static str },
+    #[error("there are no keys of scheme '{scheme}:'{}", Hint(*.suggestion))]
+    Unknown {
+        scheme: String,
+        suggestion: Option<&'static str>,
+    },
+}
+
+impl KeyUri {
+    /// The same key with a relative path taken from `directory`.
+    #[must_use]
+    pub fn resolved_in(self, directory: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(directory.join(path)),
+        }
+    }
+}
+
+impl FromStr for KeyUri {
+    type Err = KeyUriError;
+
+    fn from_str(text: &str) -> Result<Self, KeyUriError> {
+        let (scheme, rest) = text.split_once(':').ok_or_else(|| KeyUriError::NoScheme {
+            text: text.to_owned(),
+        })?;
+        if scheme == FILE {
+            return file_path(text, rest).map(Self::File);
+        }
+        match NOT_BUILT.into_iter().find(|known| *known == scheme) {
+            Some(scheme) => Err(KeyUriError::NotBuilt { scheme }),
+            None => Err(KeyUriError::Unknown {
+                scheme: scheme.to_owned(),
+                suggestion: nearest(scheme),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for KeyUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{FILE}:{}", path.display()),
+        }
+    }
+}
+
+/// `PATH`, or `//` and an absolute path as in RFC 8089; no host.
+fn file_path(text: &str, rest: &str) -> Result<PathBuf, KeyUriError> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() {
+        Err(KeyUriError::NoPath)
+    } else if path.len() < rest.len() && !path.starts_with('/') {
+        Err(KeyUriError::Host {
+            text: text.to_owned(),
+        })
+    } else {
+        Ok(PathBuf::from(path))
+    }
+}
+
+fn nearest(scheme: &str) -> Option<&'static str> {
+    let scheme = scheme.to_ascii_lowercase();
+    std::iter::once(FILE)
+        .chain(NOT_BUILT)
+        .map(|known| (strsim::damerau_levenshtein(known, &scheme), known))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, known)| known)
+}
+
+struct Hint(Option<&'static str>);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(known) => write!(f, "; did you mean '{known}:'?"),
+            None => Ok(()),
+        }
+    }
+}
+
+const FILE: &str = "file";
+/// Schemes that have their name (DESIGN.md, section 6) but no code yet.
+const NOT_BUILT: [&str; 6] = [
+    "awskms",
+    "gcpkms",
+    "azurekms",
+    "hashivault",
+    "pkcs11",
+    "wrapped",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<KeyUri, KeyUriError> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_file_is_named_by_a_relative_or_an_absolute_path() {
+        for (text, path) in [
+            ("file:keys/issuing.pem", "keys/issuing.pem"),
+            ("file:/etc/mayfly/ca.pem", "/etc/mayfly/ca.pem"),
+            ("file:///etc/mayfly/ca.pem", "/etc/mayfly/ca.pem"),
+            ("file:C:ca.pem", "C:ca.pem"),
+        ] {
+            assert_eq!(parsed(text), Ok(KeyUri::File(path.into())), "{text}");
+        }
+        let resolved = parsed("file:a.pem").unwrap().resolved_in(Path::new("/etc"));
+        assert_eq!(resolved.to_string(), "file:/etc/a.pem");
+        let absolute = parsed("file:/a.pem")
+            .unwrap()
+            .resolved_in(Path::new("/etc"));
+        assert_eq!(absolute.to_string(), "file:/a.pem");
+    }
+
+    #[test]
+    fn schemes_to_come_are_refused_by_name() {
+        for (text, scheme) in [
+            ("awskms:///alias/ca", "awskms"),
+            ("gcpkms://projects/p", "gcpkms"),
+            ("azurekms://vault/key", "azurekms"),
+            ("hashivault://key", "hashivault"),
+            ("pkcs11:token=t;object=o", "pkcs11"),
+            ("wrapped:key.tink", "wrapped"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert_eq!(error, KeyUriError::NotBuilt { scheme });
+            assert!(
+                error
+                    .to_string()
+                    .contains(&format!("'{scheme}:' are not built"))
+            );
+        }
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        for (text, message) in [
+            (
+                "keys/ca.pem",
+                "'keys/ca.pem' has no scheme; a key in a file is written 'file:keys/ca.pem'",
+            ),
+            ("file:", "'file:' is not followed by a path"),
+            ("file://", "'file:' is not followed by a path"),
+            (
+                "file://keys/ca.pem",
+                "'file://keys/ca.pem' names a host; a relative path is written 'file:PATH', an \
+                 absolute one 'file:/PATH'",
+            ),
+            (
+                "aws-kms://a",
+                "there are no keys of scheme 'aws-kms:'; did you mean 'awskms:'?",
+            ),
+            (
+                "File:a",
+                "there are no keys of scheme 'File:'; did you mean 'file:'?",
+            ),
+            ("https://a", "there are no keys of scheme 'https:'"),
+        ] {
+            assert_eq!(parsed(text).unwrap_err().to_string(), message);
+        }
+    }
+}
