@@ -3,6 +3,8 @@
 //! The test starts itself again as a child, which submits and prints each SCT once it has it, and
 //! kills it in the middle of that.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
