@@ -265,8 +265,10 @@ async fn check_authorities(
     if opened.len() < configured {
         return;
     }
-    let together = CaSet::new(opened).and_then(|set| set.signing_at(now).map(drop));
-    problems.extend(together.err().map(|error| with_causes(&error)));
+    match CaSet::new(opened) {
+        Ok(set) => problems.extend(set.signing_at(now).err().map(|error| with_causes(&error))),
+        Err(error) => problems.push(with_causes(&error)),
+    }
 }
 
 fn mistakes_json(errors: &ConfigErrors) -> serde_json::Value {
