@@ -5,7 +5,6 @@
 //! works, and only then opens a port. Knows nothing of the command line.
 
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -21,10 +20,10 @@ use crate::{
         server::{self, ConnectionBounds},
     },
     audit::{AuditError, AuditLog, Event},
-    ca::{self, CaError, CaSet, ChainError},
+    ca::{self, CaError, CaSet, CaSetError, ChainError},
     config::{Authority, Config, Limits, LogChoice, PassphraseError, PassphraseSource},
     issue::{Bounds, Generation, Service},
-    keys::{self, KeyUri, OpenKeyError, Signer},
+    keys::{self, KeyUri, Signer, file::OpenKeyError},
     log::{Log, LogSettings, OpenError, SubmitError},
     oidc::{IssuerTable, IssuerTableError},
     policy::Policy,
@@ -71,7 +70,6 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let log_id = log.as_ref().map(|log| hex::encode(log.id().0));
     let started = Event::Started { version: VERSION, log_id: log_id.as_deref() };
     audit.record(now, &started)?;
-    generation.issuers.spawn_refresh();
 
     let bounds = Bounds {
         in_flight: limits.requests_in_flight,
@@ -120,8 +118,7 @@ impl Running {
         let now = self.clock.now();
         let generation = generation(config, &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
-        generation.issuers.spawn_refresh();
-        self.service.replace_generation(generation);
+            self.service.replace_generation(generation);
         Ok(())
     }
 
@@ -185,9 +182,10 @@ async fn generation(
     let ca = CaSet::new(authorities)?;
     // Fails now, not at the first request, where no authority signs.
     ca.signing_at(now)?;
-    let issuers = IssuerTable::new(config.issuers, Arc::clone(clock))?;
+    let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(clock))?);
     Ok(Generation {
-        issuers: Arc::new(issuers),
+        refresh: issuers.spawn_refresh(),
+        issuers,
         profiles: config.profiles,
         policy: Policy::unrestricted(),
         ca,
@@ -286,7 +284,10 @@ fn connections(limits: Limits) -> ConnectionBounds {
 fn watch_stores(log: Option<Log>, audit: Arc<AuditLog>, failure: watch::Sender<bool>) {
     let log_stopped = async move {
         match log {
-            Some(log) => log.stopped().await,
+            Some(log) => {
+                let reason = log.stopped().await;
+                tracing::error!(%reason, "the log stopped");
+            }
             None => std::future::pending().await,
         }
     };
@@ -345,6 +346,9 @@ pub enum StartError {
         key: &'static str,
     },
     /// The set of authorities does not stand together.
+    #[error(transparent)]
+    Authorities(#[from] CaSetError),
+    /// No authority signs now.
     #[error(transparent)]
     Ca(#[from] CaError),
     /// A key does not open.

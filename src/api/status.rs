@@ -32,7 +32,7 @@ impl Status {
     }
 }
 
-/// A request that never became an [`issue::Request`].
+/// A request that is answered without an [`issue::Request`].
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// The body is no JSON object of the API's form.
@@ -76,6 +76,9 @@ pub enum Malformed {
         /// What the request named.
         encoding: String,
     },
+    /// The log's store does not give what it should have.
+    #[error("the log cannot be read now")]
+    LogUnreadable,
     /// No such path.
     #[error("Not Found")]
     UnknownPath,
@@ -97,6 +100,7 @@ impl From<&Malformed> for Status {
             Malformed::TooSlow { .. } => (408, DEADLINE_EXCEEDED, reason, "body_too_slow"),
             Malformed::Truncated => (400, INVALID_ARGUMENT, reason, "body_truncated"),
             Malformed::Encoded { .. } => (415, INVALID_ARGUMENT, reason, "content_encoding"),
+            Malformed::LogUnreadable => (503, UNAVAILABLE, reason, "log_unreadable"),
             Malformed::UnknownPath => (404, NOT_FOUND, reason, "unknown_path"),
             Malformed::WrongMethod => (501, UNIMPLEMENTED, reason, "wrong_method"),
         };

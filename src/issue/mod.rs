@@ -25,7 +25,7 @@ use crate::{
     ca::{CaSet, Issued, Serial},
     identity::Profiles,
     log::Log,
-    oidc::IssuerTable,
+    oidc::{IssuerTable, RefreshTasks},
     policy::{Approved, Policy},
     proof::{self, Possession},
     secret::Secret,
@@ -52,6 +52,8 @@ pub struct Request {
 pub struct Generation {
     /// Whose tokens are trusted.
     pub issuers: Arc<IssuerTable>,
+    /// Keeps the issuers' keys fresh for as long as this configuration is in use.
+    pub refresh: RefreshTasks,
     /// How their claims become identities.
     pub profiles: Profiles,
     /// Which identities may have which keys certified.
@@ -202,7 +204,7 @@ impl Service {
             return Ok(issuer.certify_unlogged(approved, now, serial).await?);
         };
         let precert = issuer.precertify(approved, now, serial).await?;
-        let sct = log.submit(precert.log_entry()).await?;
+        let sct = log.submit(precert.log_entry().clone()).await?;
         Ok(precert.finish(sct).await?)
     }
 }
@@ -222,7 +224,7 @@ impl Record {
         Self {
             issuer: identity.issuer().to_owned(),
             subject: identity.subject().to_owned(),
-            san: identity.san().to_string(),
+            san: identity.san().value().to_owned(),
             key_sha256: hex::encode(digest(&SHA256, approved.key().key().spki_der())),
             serial: serial.to_string(),
         }

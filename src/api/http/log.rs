@@ -9,9 +9,30 @@ use axum::{
 use http::{HeaderValue, header};
 
 use super::{Shared, refuse, with_type};
-use crate::api::status::Malformed;
+use crate::{api::status::Malformed, log::ReadAnswer};
 
 pub(super) async fn read(State(shared): State<Arc<Shared>>, Path(path): Path<String>) -> Response {
-    let _ = (shared, path, with_type, HeaderValue::from_static("x"), header::CACHE_CONTROL);
-    refuse(&Malformed::UnknownPath)
+    let Some(log) = shared.service.log() else {
+        return refuse(&Malformed::UnknownPath);
+    };
+    match log.read(&path).await {
+        Ok(Some(answer)) => respond(answer),
+        Ok(None) => refuse(&Malformed::UnknownPath),
+        Err(error) => {
+            tracing::error!(%path, %error, "the log could not be read");
+            refuse(&Malformed::LogUnreadable)
+        }
+    }
 }
+
+fn respond(answer: ReadAnswer) -> Response {
+    let caching = if answer.immutable { FOR_EVER } else { NOT_AT_ALL };
+    let content_type = HeaderValue::from_static(answer.kind.media_type());
+    let mut response = with_type(content_type, answer.bytes);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    response
+}
+
+/// static-ct-api, "Merkle Tree": tiles never change.
+const FOR_EVER: &str = "public, max-age=604800, immutable";
+const NOT_AT_ALL: &str = "no-store";

@@ -5,6 +5,7 @@
 //! Knows nothing of how connections are accepted.
 
 mod log;
+pub mod private;
 pub mod server;
 mod sign;
 mod trust;

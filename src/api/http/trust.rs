@@ -6,7 +6,7 @@ use axum::{extract::State, response::Response};
 use serde::Serialize;
 
 use super::{Shared, json};
-use crate::identity::PublishedIssuer;
+use crate::identity::{PublishedIssuer, PublishedName};
 
 /// Every chain a verifier must know now: issuing CA first, root last, no leaf.
 pub(super) async fn trust_bundle(State(shared): State<Arc<Shared>>) -> Response {
@@ -31,7 +31,45 @@ pub(super) async fn trust_bundle(State(shared): State<Arc<Shared>>) -> Response 
 pub(super) async fn configuration(State(shared): State<Arc<Shared>>) -> Response {
     #[derive(Serialize)]
     struct Configuration<'a> {
-        issuers: &'a [PublishedIssuer],
+        issuers: Vec<IssuerJson<'a>>,
     }
-    json(Configuration { issuers: shared.service.generation().profiles.published() })
+    let generation = shared.service.generation();
+    let issuers = generation.profiles.published().iter().map(IssuerJson::from).collect();
+    json(Configuration { issuers })
+}
+
+/// `dev.sigstore.fulcio.v2.OIDCIssuer` in protobuf JSON: unset members are written too, but for
+/// the name, of which there is one of two.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IssuerJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wildcard_issuer_url: Option<&'a str>,
+    audience: &'a str,
+    challenge_claim: &'a str,
+    spiffe_trust_domain: &'a str,
+    issuer_type: &'a str,
+    subject_domain: &'a str,
+    skip_email_verification: bool,
+}
+
+impl<'a> From<&'a PublishedIssuer> for IssuerJson<'a> {
+    fn from(issuer: &'a PublishedIssuer) -> Self {
+        let (issuer_url, wildcard_issuer_url) = match &issuer.name {
+            PublishedName::Url(url) => (Some(url.as_str()), None),
+            PublishedName::Wildcard(pattern) => (None, Some(pattern.as_str())),
+        };
+        Self {
+            issuer_url,
+            wildcard_issuer_url,
+            audience: &issuer.audience,
+            challenge_claim: &issuer.challenge_claim,
+            spiffe_trust_domain: &issuer.spiffe_trust_domain,
+            issuer_type: issuer.issuer_type.as_str(),
+            subject_domain: &issuer.subject_domain,
+            skip_email_verification: issuer.skip_email_verification,
+        }
+    }
 }
