@@ -18,17 +18,17 @@ use serde::Serialize;
 
 /// Microseconds on one core.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Floor {
-    pub token_verify_us: f64,
-    pub proof_verify_us: f64,
-    pub ca_sign_us: f64,
-    pub sct_sign_us: f64,
+pub(crate) struct Floor {
+    pub(crate) token_verify_us: f64,
+    pub(crate) proof_verify_us: f64,
+    pub(crate) ca_sign_us: f64,
+    pub(crate) sct_sign_us: f64,
     /// Verify, verify, CA, CA, SCT.
-    pub total_us: f64,
+    pub(crate) total_us: f64,
 }
 
 /// Times each operation `rounds` times.
-pub fn measure(ca: SignatureAlgorithm, rounds: u32) -> Result<Floor, Box<dyn Error>> {
+pub(crate) fn measure(ca: SignatureAlgorithm, rounds: u32) -> Result<Floor, Box<dyn Error>> {
     let ca_algorithm = match ca {
         SignatureAlgorithm::EcdsaP384Sha384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
         _ => &ECDSA_P256_SHA256_ASN1_SIGNING,

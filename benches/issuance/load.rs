@@ -22,14 +22,14 @@ use tokio::{
 
 /// One request, ready to be sent, to one address.
 #[derive(Clone, Debug)]
-pub struct Target {
-    pub address: SocketAddr,
-    pub request: Arc<[u8]>,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) request: Arc<[u8]>,
 }
 
 impl Target {
     /// A POST of JSON to `path`.
-    pub fn post(address: SocketAddr, path: &str, body: &str) -> Self {
+    pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> Self {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -41,7 +41,7 @@ impl Target {
 
 /// Closed loop: each of `connections` sends its next request when the last was answered, until
 /// `total` were answered. Gives the time it took.
-pub async fn closed_loop(target: &Target, connections: usize, total: u64) -> io::Result<Duration> {
+pub(crate) async fn closed_loop(target: &Target, connections: usize, total: u64) -> io::Result<Duration> {
     let taken = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -64,7 +64,7 @@ pub async fn closed_loop(target: &Target, connections: usize, total: u64) -> io:
 /// Open loop: requests begin at fixed times, `per_second` of them, whether earlier ones were
 /// answered or not. Latency counts from when a request should have begun, so that a server that
 /// stalls cannot hide it. Gives all latencies, sorted.
-pub async fn open_loop(
+pub(crate) async fn open_loop(
     target: &Target,
     connections: usize,
     per_second: f64,
@@ -99,21 +99,21 @@ pub async fn open_loop(
 }
 
 /// One keep-alive connection.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     request: Arc<[u8]>,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    pub async fn open(target: &Target) -> io::Result<Self> {
+    pub(crate) async fn open(target: &Target) -> io::Result<Self> {
         let stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, request: Arc::clone(&target.request), buffer: vec![0; 64 << 10] })
     }
 
     /// Sends the request and reads the whole answer, which must be 200.
-    pub async fn ask(&mut self) -> io::Result<()> {
+    pub(crate) async fn ask(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.request).await?;
         let mut filled = 0;
         loop {

@@ -3,7 +3,7 @@
 use std::{fs, io, time::Duration};
 
 /// User and system time that the process `pid` has used.
-pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // proc(5): the command in parentheses may hold anything, so count from its end. State is
     // field 3; utime and stime are fields 14 and 15, in clock ticks.
@@ -18,7 +18,7 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
 }
 
 /// Resident memory now and at its peak, in KiB (`VmRSS`, `VmHWM`).
-pub fn memory_kib(pid: u32) -> io::Result<(u64, u64)> {
+pub(crate) fn memory_kib(pid: u32) -> io::Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

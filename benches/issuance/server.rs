@@ -32,32 +32,32 @@ use crate::{
 
 /// How much load.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
-    pub certificates: u64,
-    pub connections: usize,
+pub(crate) struct Load {
+    pub(crate) certificates: u64,
+    pub(crate) connections: usize,
 }
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Server {
-    pub certificates: u64,
-    pub connections: usize,
+pub(crate) struct Server {
+    pub(crate) certificates: u64,
+    pub(crate) connections: usize,
     /// At full load; the load client shares the machine's cores.
-    pub certificates_per_second: f64,
-    pub cpu_us_per_certificate: f64,
+    pub(crate) certificates_per_second: f64,
+    pub(crate) cpu_us_per_certificate: f64,
     /// At half of that rate, open loop.
-    pub p50_ms: f64,
-    pub p99_ms: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
     /// After all certificates.
-    pub resident_mib: f64,
-    pub peak_mib: f64,
+    pub(crate) resident_mib: f64,
+    pub(crate) peak_mib: f64,
     /// From the start of the process to the first certificate, over the log filled so far.
-    pub restart_ms: f64,
-    pub restart_entries: u64,
+    pub(crate) restart_ms: f64,
+    pub(crate) restart_entries: u64,
 }
 
 /// Starts, loads, measures, stops, and starts once more over the filled log.
-pub fn measure(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Error>> {
+pub(crate) fn measure(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(ca, load))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::Measured;
 
 /// One column for each kind of CA key.
-pub fn render(results: &[Measured]) -> String {
+pub(crate) fn render(results: &[Measured]) -> String {
     let mut text = String::new();
     line(&mut text, "CA key", results.iter().map(|one| one.ca_key.clone()));
     type Number = fn(&Measured) -> Option<f64>;
