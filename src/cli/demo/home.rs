@@ -127,6 +127,8 @@ async fn ceremony(
     algorithm: SignatureAlgorithm,
     now: Timestamp,
 ) -> Result<(Certificate, Certificate), HomeError> {
+    // Certificates know whole seconds only, so that both end in the same one.
+    let now = Timestamp::from_unix_seconds(now.unix_seconds());
     let new_ca = |common_name| {
         let serial = serial()?;
         let lifetime_seconds = LIFETIME_SECONDS;

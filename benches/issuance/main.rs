@@ -1,0 +1,86 @@
+//! What an issuance costs, beside what it must cost.
+//!
+//! In: nothing, or `--certs N --connections N --quick --json`. Out: for P-256 and P-384 CA keys the
+//! floor (the five signature operations alone, on one core), and the whole server over HTTP with
+//! its durable log, as a child process: certificates per second, its CPU time per certificate, p50
+//! and p99 at half load, memory, start time. The ratio is between numbers of the same run.
+//!
+//! Run it with `cargo bench --bench issuance`, on a machine that does nothing else.
+
+mod floor;
+mod load;
+mod process;
+mod table;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mayfly::keys::SignatureAlgorithm;
+use serde::Serialize;
+
+/// Measure issuance: the floor, and the server over HTTP with its durable log
+#[derive(Debug, Parser)]
+struct Options {
+    /// Certificates issued under full load, for each kind of CA key
+    #[arg(long, default_value_t = 100_000)]
+    certs: u64,
+    /// Connections of the load client
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// A short run: 5,000 certificates, less exact
+    #[arg(long)]
+    quick: bool,
+    /// Only the floor
+    #[arg(long)]
+    floor_only: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// What `cargo bench` adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The numbers for one kind of CA key.
+#[derive(Debug, Serialize)]
+struct Measured {
+    ca_key: String,
+    floor: floor::Floor,
+    server: Option<server::Server>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let (certificates, rounds) =
+        if options.quick { (options.certs.min(5_000), 2_000) } else { (options.certs, 20_000) };
+    let plan = server::Load { certificates, connections: options.connections };
+    let mut results = Vec::new();
+    for algorithm in [SignatureAlgorithm::EcdsaP256Sha256, SignatureAlgorithm::EcdsaP384Sha384] {
+        match measure(algorithm, rounds, &plan, options.floor_only) {
+            Ok(measured) => results.push(measured),
+            Err(error) => {
+                eprintln!("{algorithm}: {error}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if options.json {
+        println!("{:#}", serde_json::json!({ "results": results }));
+    } else {
+        print!("{}", table::render(&results));
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(
+    algorithm: SignatureAlgorithm,
+    rounds: u32,
+    plan: &server::Load,
+    floor_only: bool,
+) -> Result<Measured, Box<dyn std::error::Error>> {
+    eprintln!("{algorithm}: the floor …");
+    let floor = floor::measure(algorithm, rounds)?;
+    let server = if floor_only { None } else { Some(server::measure(algorithm, plan)?) };
+    Ok(Measured { ca_key: algorithm.to_string(), floor, server })
+}
