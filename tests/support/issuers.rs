@@ -16,7 +16,7 @@ pub(crate) fn ci(url: &str) -> String {
     CI.replace("ISSUER", url)
 }
 
-/// The claims are those of GitHub's tokens; every construct of WIRE 1.9 has its place.
+/// The claims are those of GitHub's tokens; every construct of a template has its place.
 const CI: &str = r#"
 oidc-issuers:
   ISSUER:
