@@ -96,7 +96,7 @@ impl Mayfly {
     pub(crate) fn trust_config(&self, rekor: &Rekor) -> PathBuf {
         let file = self.path("trust_config.json");
         let (key, out) = (rekor.key().to_str().unwrap(), file.to_str().unwrap());
-        let arguments = ["--rekor-url", rekor.url(), "--rekor-key", key, "--out", out];
+        let rekor = ["--rekor-url", rekor.url(), "--rekor-key", key, "--rekor-api", "1"];
         self.command(&[&["trust", "config"], &arguments[..]].concat())
             .success();
         file
