@@ -96,9 +96,16 @@ impl Mayfly {
     pub(crate) fn trust_config(&self, rekor: &Rekor) -> PathBuf {
         let file = self.path("trust_config.json");
         let (key, out) = (rekor.key().to_str().unwrap(), file.to_str().unwrap());
-        let rekor = ["--rekor-url", rekor.url(), "--rekor-key", key, "--rekor-api", "1"];
-        self.command(&[&["trust", "config"], &arguments[..]].concat())
-            .success();
+        let rekor = [
+            "--rekor-api",
+            "1",
+            "--rekor-url",
+            rekor.url(),
+            "--rekor-key",
+            key,
+        ];
+        let arguments = [&["trust", "config", "--out", out], &rekor[..]].concat();
+        self.command(&arguments).success();
         file
     }
 
