@@ -2,16 +2,10 @@
 //!
 //! In: what the client sent (key and signature, or a CSR) and the [`Identity`] it must be bound
 //! to. Out: a [`ProvenKey`]. Knows nothing of policy and certificates.
-<<<<<<< HEAD
 
 use crate::{
     identity::Identity,
     x509::{Csr, PublicKey, csr::CsrError, public_key::KeyError},
-=======
-use crate::{
-    identity::Identity,
-    x509::{PublicKey, csr::CsrError, public_key::KeyError},
->>>>>>> h-oidc
 };
 
 /// What a client sends to show that it holds the private key.
