@@ -252,3 +252,7 @@ impl SigningKey for CeremonyKey {
         Ok(self.signature.clone())
     }
 }
+
+#[cfg(test)]
+#[path = "ceremony_tests.rs"]
+mod tests;

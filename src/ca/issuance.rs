@@ -283,3 +283,7 @@ impl Issued {
         self.log_index
     }
 }
+
+#[cfg(test)]
+#[path = "issuance_tests.rs"]
+mod tests;
