@@ -9,12 +9,14 @@ use std::path::Path;
 
 use aws_lc_rs::digest;
 
+use super::KeyUri;
+
 /// A development key was to be used in earnest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{what} is a development key whose private half is public; only with --dev may it be used")]
+#[error("{key} is a development key whose private half is public; only with --dev may it be used")]
 pub struct DevelopmentKeyRefused {
-    /// The key's name, without secrets.
-    pub what: String,
+    /// Where it lies.
+    pub key: KeyUri,
 }
 
 /// Refuses a key that is one of the development keys, or lies in a folder `keys-dev`, unless
@@ -22,16 +24,10 @@ pub struct DevelopmentKeyRefused {
 ///
 /// # Errors
 /// It is one, and `dev` is not said.
-pub fn refuse(
-    name: &str,
-    path: Option<&Path>,
-    spki_der: &[u8],
-    dev: bool,
-) -> Result<(), DevelopmentKeyRefused> {
-    if !dev && (is_development_key(spki_der) || path.is_some_and(is_development_path)) {
-        return Err(DevelopmentKeyRefused {
-            what: name.to_owned(),
-        });
+pub fn refuse(key: &KeyUri, spki_der: &[u8], dev: bool) -> Result<(), DevelopmentKeyRefused> {
+    let KeyUri::File(path) = key;
+    if !dev && (is_development_key(spki_der) || is_development_path(path)) {
+        return Err(DevelopmentKeyRefused { key: key.clone() });
     }
     Ok(())
 }
@@ -66,3 +62,85 @@ const SPKI_SHA256: [(&str, &str); 3] = [
         "2b074c4408e0da0b0771dfeb4fba4b25d5fea0de9805ef71a26068a608c6ca21",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{keys::file, x509::Certificate};
+
+    fn development_keys() -> Vec<(String, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
+        let mut keys = Vec::new();
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            match name.as_str() {
+                "README.md" => {}
+                "chain.pem" => {
+                    let chain = Certificate::parse_pem_chain(&std::fs::read(path).unwrap());
+                    for certificate in chain.unwrap() {
+                        let name = certificate.subject().to_owned();
+                        keys.push((name, certificate.spki_der().to_vec()));
+                    }
+                }
+                _ => {
+                    let signer = file::open(&path, None).unwrap();
+                    keys.push((name, signer.public_key_der().to_vec()));
+                }
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn every_key_in_the_folder_is_known_and_every_known_key_is_there() {
+        let keys = development_keys();
+        for (name, spki_der) in &keys {
+            assert!(
+                is_development_key(spki_der),
+                "{name} is missing in SPKI_SHA256"
+            );
+        }
+        let mut hashes: Vec<String> = keys
+            .iter()
+            .map(|(_, spki_der)| hex::encode(digest::digest(&digest::SHA256, spki_der)))
+            .collect();
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), SPKI_SHA256.len());
+    }
+
+    #[test]
+    fn a_development_key_is_refused_wherever_it_lies_unless_dev_is_said() {
+        let (_, known) = development_keys().swap_remove(0);
+        let elsewhere = KeyUri::File("/etc/mayfly/ca.pem".into());
+        let error = refuse(&elsewhere, &known, false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "file:/etc/mayfly/ca.pem is a development key whose private half is public; only \
+             with --dev may it be used"
+        );
+        assert_eq!(refuse(&elsewhere, &known, true), Ok(()));
+    }
+
+    #[test]
+    fn any_key_in_the_folder_is_refused_and_a_key_of_ones_own_is_not() {
+        let own = file::generate(crate::keys::SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        let own = own.signer.public_key_der();
+        let refused = |path: &str| refuse(&KeyUri::File(path.into()), own, false).is_err();
+        assert!(refused("keys-dev/mine.pem") && refused("/src/mayfly/keys-dev/sub/mine.pem"));
+        assert!(!refused("keys/mine.pem") && !refused("/etc/my-keys-dev/mine.pem"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_into_the_folder_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join(FOLDER);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("k.pem"), "x").unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        assert!(is_development_path(&link.join("k.pem")));
+    }
+}
