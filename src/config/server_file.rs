@@ -1,0 +1,400 @@
+//! `mayfly.yaml` -> [`Config`].
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
+    PassphraseSource, Position, UrlFault,
+    document::{self, Content, Node},
+    fields::{Fields, Located, Mistakes, Spelling, items_of},
+    fault::Suggestion,
+    read_text,
+};
+use crate::{
+    identity::Profiles,
+    keys::{KeyUri, dev},
+    oidc::IssuerSettings,
+    time::Timestamp,
+    x509::Certificate,
+};
+
+pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
+    let mut mistakes = Mistakes::in_file(path);
+    let mut elsewhere = Vec::new();
+    let root = read_root(path, &mut mistakes);
+    let config = root.and_then(|root| {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let mut reader =
+            Reader { directory, options, mistakes: &mut mistakes, elsewhere: &mut elsewhere };
+        reader.config(&root)
+    });
+    let mut found = mistakes.into_vec();
+    found.sort_by_key(|mistake| mistake.at.map(|at| (at.line, at.column)));
+    found.append(&mut elsewhere);
+    match config {
+        Some(config) if found.is_empty() => Ok(config),
+        _ => Err(ConfigErrors { mistakes: found }),
+    }
+}
+
+/// The document in a file; notes why there is none.
+pub(super) fn read_root(path: &Path, mistakes: &mut Mistakes) -> Option<Node> {
+    let text = read_text(path).map_err(|fault| mistakes.add_for_file(fault)).ok()?;
+    match document::read(&text) {
+        Ok(Some(root)) => Some(root),
+        Ok(None) => {
+            mistakes.add_for_file(Fault::Empty);
+            None
+        }
+        Err((at, fault)) => {
+            mistakes.add(at, fault);
+            None
+        }
+    }
+}
+
+/// What reading the file needs at every step.
+struct Reader<'a> {
+    directory: &'a Path,
+    options: LoadOptions,
+    mistakes: &'a mut Mistakes,
+    /// Mistakes in the files that this one names.
+    elsewhere: &'a mut Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    /// `None` if anything is missing; what and why is among the mistakes.
+    fn config(&mut self, root: &Node) -> Option<Config> {
+        let mut fields = Fields::of(root, "mayfly.yaml", Spelling::Kebab, self.mistakes)?;
+        let listen = self.address(&mut fields, "listen");
+        let private = self.private(&mut fields);
+        let url = self.url(&mut fields);
+        let issuers = self.issuers(&mut fields);
+        let authorities = self.authorities(&mut fields);
+        let log = self.log(&mut fields);
+        let audit = self.path(&mut fields, "audit");
+        let limits = self.limits(&mut fields);
+        self.not_built(&mut fields, "policy", "a policy ('policy')");
+        self.not_built(&mut fields, "tls", "TLS on the public port ('tls')");
+        fields.refuse_rest(self.mistakes);
+        self.key_roles(authorities.as_deref(), log.as_ref());
+        let (issuers_path, issuers, profiles) = issuers?;
+        Some(Config {
+            listen: listen?,
+            private: private?,
+            url: url?,
+            issuers_path,
+            issuers,
+            profiles,
+            authorities: authorities?.into_iter().map(|located| located.value).collect(),
+            log: log?.value,
+            audit: audit?,
+            limits: limits?,
+        })
+    }
+
+    fn address(&mut self, fields: &mut Fields, key: &'static str) -> Option<SocketAddr> {
+        let Located { at, value } = fields.required_text(key, self.mistakes)?;
+        self.parse_address(key, at, &value)
+    }
+
+    fn parse_address(&mut self, key: &str, at: Position, text: &str) -> Option<SocketAddr> {
+        let expected = "an address and port such as 127.0.0.1:5555 or [::]:5555";
+        let fault = Fault::Expected { key: key.to_owned(), expected };
+        self.mistakes.keep(at, text.parse().map_err(|_| fault))
+    }
+
+    /// The outer `None` is a mistake, the inner `private: none`.
+    fn private(&mut self, fields: &mut Fields) -> Option<Option<SocketAddr>> {
+        if !fields.has("private") {
+            return Some(Some(SocketAddr::from(DEFAULT_PRIVATE)));
+        }
+        let Located { at, value } = fields.text("private", self.mistakes)?;
+        if value == "none" {
+            return Some(None);
+        }
+        self.parse_address("private", at, &value).map(Some)
+    }
+
+    fn url(&mut self, fields: &mut Fields) -> Option<url::Url> {
+        let Located { at, value } = fields.required_text("url", self.mistakes)?;
+        let checked = check_url(&value)
+            .map_err(|reason| Fault::Url { key: "url".to_owned(), reason });
+        self.mistakes.keep(at, checked)
+    }
+
+    fn issuers(
+        &mut self,
+        fields: &mut Fields,
+    ) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
+        let path = self.path(fields, "issuers")?;
+        let served = IssuerFile::load(&path).and_then(|file| file.for_serving());
+        match served {
+            Ok((settings, profiles)) => Some((path, settings, profiles)),
+            Err(ConfigErrors { mistakes }) => {
+                self.elsewhere.extend(mistakes);
+                None
+            }
+        }
+    }
+
+    fn path(&mut self, fields: &mut Fields, key: &'static str) -> Option<PathBuf> {
+        let text = fields.required_text(key, self.mistakes)?;
+        Some(self.directory.join(text.value))
+    }
+
+    fn authorities(&mut self, fields: &mut Fields) -> Option<Vec<Located<Authority>>> {
+        let node = fields.require("authorities", "", self.mistakes)?;
+        let items = items_of("authorities", &node, self.mistakes)?;
+        if items.is_empty() {
+            let expected = "a list of at least one authority";
+            let fault = Fault::Expected { key: "authorities".to_owned(), expected };
+            self.mistakes.add(node.at, fault);
+        }
+        // All are read before the first failure counts, so that all mistakes are found.
+        let read: Vec<_> = items.iter().map(|item| self.authority(item)).collect();
+        read.into_iter().collect()
+    }
+
+    fn authority(&mut self, node: &Node) -> Option<Located<Authority>> {
+        let mut fields = Fields::of(node, "an authority", Spelling::Kebab, self.mistakes)?;
+        let key = self.key(&mut fields);
+        let passphrase = self.passphrase(&mut fields);
+        let chain = self.chain(&mut fields);
+        let activate = self.time(&mut fields, "activate");
+        let retire = self.time(&mut fields, "retire");
+        if let (Some(Some(activate)), Some(Some(retire))) = (activate, retire)
+            && retire <= activate
+        {
+            self.mistakes.add(fields.at(), Fault::RetiredBeforeActive);
+        }
+        fields.refuse_rest(self.mistakes);
+        let Located { at, value: key } = key?;
+        let (chain_path, chain) = chain?;
+        let value = Authority {
+            key,
+            passphrase: passphrase?,
+            chain,
+            chain_path,
+            activate: activate?,
+            retire: retire?,
+        };
+        Some(Located { at, value })
+    }
+
+    fn key(&mut self, fields: &mut Fields) -> Option<Located<KeyUri>> {
+        let Located { at, value } = fields.required_text("key", self.mistakes)?;
+        let parsed = value.parse::<KeyUri>().map_err(|source| Fault::Key { source });
+        let key = self.mistakes.keep(at, parsed)?.resolved_in(self.directory);
+        let KeyUri::File(path) = &key;
+        if !self.options.dev && dev::is_development_path(path) {
+            self.mistakes.add(at, Fault::DevelopmentKey);
+        }
+        Some(Located { at, value: key })
+    }
+
+    /// The outer `None` is a mistake.
+    fn passphrase(&mut self, fields: &mut Fields) -> Option<Option<PassphraseSource>> {
+        if !fields.has("passphrase") {
+            return Some(None);
+        }
+        let Located { at, value } = fields.text("passphrase", self.mistakes)?;
+        let is_name = |name: &str| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
+        };
+        let source = match value.split_once(':') {
+            Some(("env", name)) if !name.is_empty() && is_name(name) => {
+                Ok(PassphraseSource::Env(name.to_owned()))
+            }
+            Some(("file", path)) if !path.is_empty() => {
+                Ok(PassphraseSource::File(self.directory.join(path)))
+            }
+            // The text is not repeated: it may be the passphrase itself.
+            _ => Err(Fault::Expected {
+                key: "passphrase".to_owned(),
+                expected: "env:NAME or file:PATH, never the passphrase itself",
+            }),
+        };
+        self.mistakes.keep(at, source).map(Some)
+    }
+
+    fn chain(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<Certificate>)> {
+        let Located { at, value } = fields.required_text("chain", self.mistakes)?;
+        let path = self.directory.join(value);
+        let chain = std::fs::read(&path)
+            .map_err(|source| Fault::UnreadablePart { path: path.clone(), source })
+            .and_then(|pem| {
+                Certificate::parse_pem_chain(&pem)
+                    .map_err(|source| Fault::Chain { path: path.clone(), source })
+            });
+        let chain = self.mistakes.keep(at, chain)?;
+        let Some(issuing) = chain.first() else {
+            self.mistakes.add(at, Fault::NoCertificate { path });
+            return None;
+        };
+        // By its hash, so that a copy under another name is known too.
+        if !self.options.dev && dev::is_development_key(issuing.spki_der()) {
+            self.mistakes.add(at, Fault::DevelopmentKey);
+        }
+        Some((path, chain))
+    }
+
+    /// The outer `None` is a mistake.
+    fn time(&mut self, fields: &mut Fields, key: &'static str) -> Option<Option<Timestamp>> {
+        if !fields.has(key) {
+            return Some(None);
+        }
+        let Located { at, value } = fields.text(key, self.mistakes)?;
+        let parsed =
+            Timestamp::parse_rfc3339(&value).map_err(|source| Fault::Time { key, source });
+        self.mistakes.keep(at, parsed).map(Some)
+    }
+
+    fn log(&mut self, fields: &mut Fields) -> Option<Located<LogChoice>> {
+        let hint = "; to run without a log, say so: `log: none`";
+        let node = fields.require("log", hint, self.mistakes)?;
+        if let Content::Scalar { text, .. } = &*node.content {
+            if text == "none" {
+                return Some(Located { at: node.at, value: LogChoice::None });
+            }
+            let expected = "'none', or a mapping with data, origin and key";
+            let suggestion = Suggestion(None);
+            let (key, text) = ("log".to_owned(), text.clone());
+            self.mistakes.add(node.at, Fault::NotOneOf { key, text, expected, suggestion });
+            return None;
+        }
+        let mut fields = Fields::of(&node, "log", Spelling::Kebab, self.mistakes)?;
+        if fields.has("remote") {
+            self.not_built(&mut fields, "remote", "a log elsewhere ('log.remote')");
+            return None;
+        }
+        let data = self.path(&mut fields, "data");
+        let origin = self.origin(&mut fields);
+        let key = self.key(&mut fields);
+        let passphrase = self.passphrase(&mut fields);
+        fields.refuse_rest(self.mistakes);
+        let Located { at, value: key } = key?;
+        let (data, origin, passphrase) = (data?, origin?, passphrase?);
+        Some(Located { at, value: LogChoice::Embedded { data, origin, key, passphrase } })
+    }
+
+    /// A name of a signed note (C2SP signed-note) that is also a URL without its scheme.
+    fn origin(&mut self, fields: &mut Fields) -> Option<String> {
+        let Located { at, value } = fields.required_text("origin", self.mistakes)?;
+        let checked = url::Url::parse(&format!("https://{value}/"));
+        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b));
+        let as_written = checked.is_ok_and(|url| url.as_str() == format!("https://{value}/"));
+        if !plain || !as_written || value.contains("//") {
+            let expected = "a host and path without scheme, such as log.example.com/2026";
+            self.mistakes.add(at, Fault::Expected { key: "origin".to_owned(), expected });
+            return None;
+        }
+        Some(value)
+    }
+
+    fn limits(&mut self, fields: &mut Fields) -> Option<Limits> {
+        let defaults = Limits::default();
+        let Some(node) = fields.take("limits", self.mistakes) else { return Some(defaults) };
+        let mut fields = Fields::of(&node, "limits", Spelling::Kebab, self.mistakes)?;
+        let mistakes = &mut *self.mistakes;
+        let in_flight = fields.count("requests-in-flight", mistakes);
+        let body = fields.size_bytes("body-size", mistakes);
+        let token = fields.size_bytes("token-size", mistakes);
+        let deadline = fields.duration_ms("deadline", mistakes);
+        let header = fields.duration_ms("header-timeout", mistakes);
+        let idle = fields.duration_ms("idle-timeout", mistakes);
+        fields.refuse_rest(mistakes);
+        let mut within = |key: &str, given: Option<Located<u64>>, default: u64, low, high, unit| {
+            let Some(Located { at, value }) = given else { return default };
+            if !(low..=high).contains(&value) {
+                let range = format!("{low} to {high} {unit}");
+                mistakes.add(at, Fault::OutOfRange { key: key.to_owned(), range });
+            }
+            value
+        };
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (body_max, token_max) = (defaults.body_bytes as u64, defaults.token_bytes as u64);
+        let flights = defaults.requests_in_flight as u64;
+        Some(Limits {
+            requests_in_flight: size(within(
+                "requests-in-flight", in_flight, flights, 1, 65_536, "requests",
+            )),
+            // More than the defaults serves no client and only helps an attacker (DESIGN, 4).
+            body_bytes: size(within("body-size", body, body_max, 4096, body_max, "bytes")),
+            token_bytes: size(within("token-size", token, token_max, 1024, token_max, "bytes")),
+            deadline_ms: within("deadline", deadline, defaults.deadline_ms, 100, 60_000, "ms"),
+            header_timeout_ms: within(
+                "header-timeout", header, defaults.header_timeout_ms, 100, 120_000, "ms",
+            ),
+            idle_timeout_ms: within(
+                "idle-timeout", idle, defaults.idle_timeout_ms, 1000, 3_600_000, "ms",
+            ),
+        })
+    }
+
+    fn not_built(&mut self, fields: &mut Fields, key: &'static str, what: &'static str) {
+        if let Some(node) = fields.take(key, self.mistakes) {
+            self.mistakes.add(node.at, Fault::NotBuilt { what });
+        }
+    }
+
+    /// One key has one role: two authorities, or an authority and the log, never share one.
+    fn key_roles(
+        &mut self,
+        authorities: Option<&[Located<Authority>]>,
+        log: Option<&Located<LogChoice>>,
+    ) {
+        let mut seen: Vec<(Position, &KeyUri)> = Vec::new();
+        let of_authorities = authorities
+            .unwrap_or_default()
+            .iter()
+            .map(|located| (located.at, &located.value.key));
+        let of_log = log.and_then(|located| match &located.value {
+            LogChoice::Embedded { key, .. } => Some((located.at, key)),
+            LogChoice::None => None,
+        });
+        for (at, key) in of_authorities.chain(of_log) {
+            if let Some((first, _)) = seen.iter().find(|(_, known)| *known == key) {
+                let fault =
+                    Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
+                self.mistakes.add(at, fault);
+            }
+            seen.push((at, key));
+        }
+    }
+}
+
+/// What clients call us: an origin. Some clients drop a path (WIRE 0), and tokens travel to it.
+fn check_url(text: &str) -> Result<url::Url, UrlFault> {
+    let url = url::Url::parse(text).map_err(|_| UrlFault::NotAbsolute)?;
+    if !(url.scheme() == "https" || url.scheme() == "http" && is_this_machine(&url)) {
+        return Err(UrlFault::NotHttps);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlFault::UserInfo);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(UrlFault::QueryOrFragment);
+    }
+    if url.path() != "/" {
+        return Err(UrlFault::Path);
+    }
+    Ok(url)
+}
+
+/// Whether a URL's host is this machine by name or address, without asking anyone.
+pub(super) fn is_this_machine(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Where metrics and readiness are served unless `private` says otherwise.
+const DEFAULT_PRIVATE: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
