@@ -45,7 +45,12 @@ impl TestSigner {
         let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
         let spki = spki.as_ref().to_vec();
         let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
-        Self { pair, spki, algorithm, signs_badly: AtomicBool::new(false) }
+        Self {
+            pair,
+            spki,
+            algorithm,
+            signs_badly: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -82,16 +87,23 @@ pub(crate) struct ManualClock {
 
 impl ManualClock {
     pub(crate) fn new() -> Self {
-        Self { now_ms: Arc::new(AtomicU64::new(1_795_132_800_000)), tick_ms: 0 }
+        Self {
+            now_ms: Arc::new(AtomicU64::new(1_795_132_800_000)),
+            tick_ms: 0,
+        }
     }
 
     /// Later by two milliseconds each time it is asked.
     pub(crate) fn ticking() -> Self {
-        Self { tick_ms: 2, ..Self::new() }
+        Self {
+            tick_ms: 2,
+            ..Self::new()
+        }
     }
 
     pub(crate) fn move_ms(&self, by_ms: i64) {
-        self.now_ms.fetch_add(by_ms.cast_unsigned(), Ordering::SeqCst);
+        self.now_ms
+            .fetch_add(by_ms.cast_unsigned(), Ordering::SeqCst);
     }
 }
 
@@ -121,7 +133,10 @@ impl MemoryCoordinator {
 }
 
 fn closed() -> CoordinatorError {
-    CoordinatorError::Closed { store: "memory".into(), reason: "it was closed".into() }
+    CoordinatorError::Closed {
+        store: "memory".into(),
+        reason: "it was closed".into(),
+    }
 }
 
 impl Coordinator for MemoryCoordinator {
@@ -135,9 +150,15 @@ impl Coordinator for MemoryCoordinator {
         head: Head,
     ) -> BoxFuture<'_, Result<(), CoordinatorError>> {
         let created = self.locked(|stored| match stored {
-            Some(_) => Err(CoordinatorError::AlreadyExists { store: "memory".into() }),
+            Some(_) => Err(CoordinatorError::AlreadyExists {
+                store: "memory".into(),
+            }),
             None => {
-                *stored = Some(Stored { identity, head, batches: Vec::new() });
+                *stored = Some(Stored {
+                    identity,
+                    head,
+                    batches: Vec::new(),
+                });
                 Ok(())
             }
         });
@@ -168,7 +189,11 @@ impl Coordinator for MemoryCoordinator {
 
     fn drop_batches(&self, below: u64) -> BoxFuture<'_, Result<(), CoordinatorError>> {
         let dropped = self.locked(|stored| {
-            stored.as_mut().unwrap().batches.retain(|batch| batch.size_after > below);
+            stored
+                .as_mut()
+                .unwrap()
+                .batches
+                .retain(|batch| batch.size_after > below);
             Ok(())
         });
         Box::pin(async move { dropped })
@@ -192,7 +217,9 @@ impl TileStore for MemoryTiles {
         let differs = objects.entry(object).or_insert_with(|| bytes.clone()) != &bytes;
         Box::pin(async move {
             if differs {
-                return Err(TileStoreError::Differs { path: object.to_string() });
+                return Err(TileStoreError::Differs {
+                    path: object.to_string(),
+                });
             }
             Ok(())
         })
@@ -227,8 +254,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::PersistedOnce, Self::LostOnce, Self::PersistedAndBroken, Self::LostAndBroken];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::PersistedOnce,
+        Self::LostOnce,
+        Self::PersistedAndBroken,
+        Self::LostAndBroken,
+    ];
 
     fn persists(self) -> bool {
         matches!(self, Self::PersistedOnce | Self::PersistedAndBroken)
@@ -244,7 +275,10 @@ pub(crate) struct Faulty<S: ?Sized> {
 
 impl<S: ?Sized> Faulty<S> {
     pub(crate) fn new(inner: &Arc<S>, plan: &Arc<FaultPlan>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), plan: Arc::clone(plan) })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            plan: Arc::clone(plan),
+        })
     }
 }
 
@@ -259,7 +293,10 @@ pub(crate) struct FaultPlan {
 
 impl FaultPlan {
     pub(crate) fn new(step: Step, call: usize, fault: Fault) -> Arc<Self> {
-        Arc::new(Self { at: Some((step, call, fault)), ..Self::default() })
+        Arc::new(Self {
+            at: Some((step, call, fault)),
+            ..Self::default()
+        })
     }
 
     pub(crate) fn break_all(&self) {
@@ -293,7 +330,11 @@ impl FaultPlan {
 
 fn injected() -> CoordinatorError {
     let source = "injected".into();
-    CoordinatorError::Storage { store: "memory".into(), doing: "obey", source }
+    CoordinatorError::Storage {
+        store: "memory".into(),
+        doing: "obey",
+        source,
+    }
 }
 
 impl Coordinator for Faulty<dyn Coordinator> {
@@ -319,7 +360,9 @@ impl Coordinator for Faulty<dyn Coordinator> {
     fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome> {
         let fault = self.plan.next(Step::Commit);
         Box::pin(async move {
-            let Some(fault) = fault else { return self.inner.commit(commit).await };
+            let Some(fault) = fault else {
+                return self.inner.commit(commit).await;
+            };
             if fault.persists() {
                 let outcome = self.inner.commit(commit).await;
                 assert!(matches!(outcome, CommitOutcome::Committed), "{outcome:?}");
@@ -331,7 +374,9 @@ impl Coordinator for Faulty<dyn Coordinator> {
     fn drop_batches(&self, below: u64) -> BoxFuture<'_, Result<(), CoordinatorError>> {
         let fault = self.plan.next(Step::DropBatches);
         Box::pin(async move {
-            let Some(fault) = fault else { return self.inner.drop_batches(below).await };
+            let Some(fault) = fault else {
+                return self.inner.drop_batches(below).await;
+            };
             if fault.persists() {
                 self.inner.drop_batches(below).await.unwrap();
             }
@@ -350,12 +395,18 @@ impl TileStore for Faulty<dyn TileStore> {
     fn create(&self, object: Object, bytes: Bytes) -> BoxFuture<'_, Result<(), TileStoreError>> {
         let fault = self.plan.next(Step::CreateTile);
         Box::pin(async move {
-            let Some(fault) = fault else { return self.inner.create(object, bytes).await };
+            let Some(fault) = fault else {
+                return self.inner.create(object, bytes).await;
+            };
             if fault.persists() {
                 self.inner.create(object, bytes).await.unwrap();
             }
             let source = std::io::Error::other("injected");
-            Err(TileStoreError::Storage { path: object.to_string(), doing: "obey", source })
+            Err(TileStoreError::Storage {
+                path: object.to_string(),
+                doing: "obey",
+                source,
+            })
         })
     }
 

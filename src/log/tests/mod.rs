@@ -41,8 +41,14 @@ pub(crate) async fn memory(signer: &Arc<TestSigner>) -> Storage {
     let coordinator = Arc::new(MemoryCoordinator::default());
     let tiles = Arc::new(MemoryTiles::default());
     let now = ManualClock::new();
-    create(&key, &*coordinator, &*tiles, crate::time::Clock::now(&now)).await.unwrap();
-    Storage { key, coordinator, tiles }
+    create(&key, &*coordinator, &*tiles, crate::time::Clock::now(&now))
+        .await
+        .unwrap();
+    Storage {
+        key,
+        coordinator,
+        tiles,
+    }
 }
 
 /// The same storage, as a process sees it in which `plan` happens. Closing it leaves the storage
@@ -56,7 +62,9 @@ pub(crate) fn faulty(storage: &Storage, plan: &Arc<FaultPlan>) -> Storage {
 }
 
 pub(crate) async fn start(storage: Storage, clock: &ManualClock) -> Log {
-    Log::start(storage, Arc::new(clock.clone()), None).await.unwrap()
+    Log::start(storage, Arc::new(clock.clone()), None)
+        .await
+        .unwrap()
 }
 
 /// Submits all of them at once, and answers in their order.
@@ -75,7 +83,10 @@ pub(crate) type Promises = BTreeMap<u32, LoggedSct>;
 /// data tiles; every tile of that size is what these entries make; every promise is kept.
 pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promises) {
     let checkpoint = log.checkpoint();
-    assert_eq!(log.read("checkpoint").await.unwrap().unwrap().bytes, checkpoint);
+    assert_eq!(
+        log.read("checkpoint").await.unwrap().unwrap().bytes,
+        checkpoint
+    );
     let text = std::str::from_utf8(&checkpoint).unwrap();
     let head = log
         .shared
@@ -90,7 +101,11 @@ pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promise
     for index in 0..head.size.div_ceil(width) {
         let tile_width = u16::try_from((head.size - index * width).min(width)).unwrap();
         let path = Tile::entries(index, tile_width).unwrap().to_string();
-        let answer = log.read(&path).await.unwrap().unwrap_or_else(|| panic!("{path} is missing"));
+        let answer = log
+            .read(&path)
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("{path} is missing"));
         for leaf in TileLeaves::new(&answer.bytes) {
             let leaf = leaf.unwrap();
             assert_eq!(leaf.index.get(), entries.len() as u64, "{path}");
@@ -103,16 +118,31 @@ pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promise
     }
     assert_eq!(leaves.len() as u64, head.size);
     let tree: Tree = leaves.iter().copied().collect();
-    assert_eq!(tree.root(), head.root, "the checkpoint is not of these entries");
-    let expected: BTreeMap<Tile, Vec<u8>> =
-        TileEdge::new().grow(&leaves).into_iter().map(|tile| (tile.tile, tile.bytes)).collect();
+    assert_eq!(
+        tree.root(),
+        head.root,
+        "the checkpoint is not of these entries"
+    );
+    let expected: BTreeMap<Tile, Vec<u8>> = TileEdge::new()
+        .grow(&leaves)
+        .into_iter()
+        .map(|tile| (tile.tile, tile.bytes))
+        .collect();
     for tile in tiles_for_growth(0, head.size) {
         let answer = log.read(&tile.to_string()).await.unwrap();
-        assert_eq!(answer.expect("every tile is there").bytes, expected[&tile], "{tile}");
+        assert_eq!(
+            answer.expect("every tile is there").bytes,
+            expected[&tile],
+            "{tile}"
+        );
     }
     for (number, promise) in promises {
         let (found, timestamp) = &entries[usize::try_from(promise.index()).unwrap()];
-        assert_eq!(found, &entry(*number), "entry {number} is not where its SCT says");
+        assert_eq!(
+            found,
+            &entry(*number),
+            "entry {number} is not where its SCT says"
+        );
         let sct = promise.sct();
         assert_eq!((sct.timestamp, sct.log_id), (*timestamp, log.id()));
         assert_eq!(promise.entry_digest(), &entry(*number).digest());
