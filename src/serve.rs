@@ -23,7 +23,7 @@ use crate::{
     ca::{self, CaError, CaSet, CaSetError, ChainError},
     config::{Authority, Config, Limits, LogChoice, PassphraseError, PassphraseSource},
     issue::{Bounds, Generation, Service},
-    keys::{self, KeyUri, Signer, file::OpenKeyError},
+    keys::{self, KeyUri, Signer, dev::DevelopmentKeyRefused, file::OpenKeyError},
     log::{Log, LogSettings, OpenError, SubmitError},
     oidc::{IssuerTable, IssuerTableError},
     policy::Policy,
@@ -61,7 +61,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let now = clock.now();
     let fixed = Fixed::of(&config);
     let (listen, limits) = (config.listen, config.limits);
-    let log = open_log(&config.log, &clock).await?;
+    let log = open_log(&config, &clock).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
     let generation = generation(config, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
@@ -181,7 +181,7 @@ async fn generation(
 ) -> Result<Generation, StartError> {
     let mut authorities = Vec::with_capacity(config.authorities.len());
     for authority in config.authorities {
-        authorities.push(open_authority(authority, now).await?);
+        authorities.push(open_authority(authority, now, config.dev).await?);
     }
     let ca = authorities_together(authorities, now)?;
     let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(clock))?);
@@ -201,8 +201,9 @@ async fn generation(
 pub async fn open_authority(
     authority: Authority,
     now: Timestamp,
+    dev: bool,
 ) -> Result<ca::Authority, StartError> {
-    let signer = open_key(&authority.key, authority.passphrase.as_ref())?;
+    let signer = open_key(&authority.key, authority.passphrase.as_ref(), dev).await?;
     let issuer = ca::Issuer::new(signer, authority.chain, now).await.map_err(|source| {
         StartError::Chain { chain: authority.chain_path, source: Box::new(source) }
     })?;
@@ -224,19 +225,22 @@ pub fn authorities_together(
     Ok(set)
 }
 
-fn open_key(
+async fn open_key(
     uri: &KeyUri,
     passphrase: Option<&PassphraseSource>,
+    dev: bool,
 ) -> Result<Arc<dyn Signer>, StartError> {
     let passphrase = passphrase.map(PassphraseSource::read).transpose()?;
-    Ok(keys::open(uri, passphrase.as_ref())?)
+    let signer = keys::open(uri, passphrase.as_ref()).await?;
+    keys::dev::refuse(uri, signer.public_key_der(), dev)?;
+    Ok(signer)
 }
 
 async fn open_log(
-    choice: &LogChoice,
+    config: &Config,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Log>, StartError> {
-    let Some(settings) = log_settings(choice, clock)? else {
+    let Some(settings) = log_settings(config, clock).await? else {
         tracing::warn!(
             "log: none — certificates are issued without a transparency log and without an SCT; \
              Sigstore clients refuse them"
@@ -250,16 +254,16 @@ async fn open_log(
 ///
 /// # Errors
 /// The log's key does not open.
-pub fn log_settings(
-    choice: &LogChoice,
+pub async fn log_settings(
+    config: &Config,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<LogSettings>, StartError> {
-    match choice {
+    match &config.log {
         LogChoice::None => Ok(None),
         LogChoice::Embedded { data, origin, key, passphrase } => Ok(Some(LogSettings {
             data: data.clone(),
             origin: origin.clone(),
-            signer: open_key(key, passphrase.as_ref())?,
+            signer: open_key(key, passphrase.as_ref(), config.dev).await?,
             clock: Arc::clone(clock),
         })),
     }
@@ -374,6 +378,9 @@ pub enum StartError {
     /// A key does not open.
     #[error(transparent)]
     Key(#[from] OpenKeyError),
+    /// A key that everyone has, without `--dev`.
+    #[error(transparent)]
+    Development(#[from] DevelopmentKeyRefused),
     /// A passphrase cannot be had.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),

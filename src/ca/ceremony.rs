@@ -111,7 +111,8 @@ pub async fn create_intermediate(
             issuer: issuer.subject().to_owned(),
         });
     }
-    let not_after = new.now.plus_ms(new.lifetime_seconds.saturating_mul(1000));
+    let not_after = new.now.unix_seconds().saturating_add(new.lifetime_seconds);
+    let not_after = Timestamp::from_unix_seconds(not_after);
     if not_after > issuer.not_after() {
         let issuer = issuer.not_after();
         return Err(CeremonyError::OutlivesIssuer { not_after, issuer });
@@ -252,3 +253,7 @@ impl SigningKey for CeremonyKey {
         Ok(self.signature.clone())
     }
 }
+
+#[cfg(test)]
+#[path = "ceremony_tests.rs"]
+mod tests;

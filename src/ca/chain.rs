@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use der::Decode;
+
 use crate::{
     keys::SignError,
     time::Timestamp,
@@ -187,7 +189,7 @@ fn check_issued_by_next(chain: &[Certificate], index: usize) -> Result<(), Chain
     if current.issuer_der() != next.subject_der() {
         return Err(ChainError::Order {
             certificate: certificate(),
-            issuer: hex::encode(current.issuer_der()),
+            issuer: name_text(current.issuer_der()),
             next: next.subject().to_owned(),
         });
     }
@@ -205,6 +207,10 @@ fn check_issued_by_next(chain: &[Certificate], index: usize) -> Result<(), Chain
         }),
         _ => Ok(()),
     }
+}
+
+fn name_text(name_der: &[u8]) -> String {
+    x509_cert::name::Name::from_der(name_der).map(|name| name.to_string()).unwrap_or_default()
 }
 
 /// RFC 5280, 4.2.1.9 and 4.2.1.3: may be an issuer, and so high above the leaf.
@@ -285,3 +291,7 @@ fn check_dates(chain: &[Certificate], index: usize, now: Timestamp) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

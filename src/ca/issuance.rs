@@ -326,3 +326,7 @@ fn leaf_pem(der: &[u8]) -> String {
     pem.truncate(pem.trim_end().len());
     pem
 }
+
+#[cfg(test)]
+#[path = "issuance_tests.rs"]
+mod tests;

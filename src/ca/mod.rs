@@ -7,11 +7,13 @@
 
 pub mod ceremony;
 mod chain;
+#[cfg(test)]
+mod fixtures;
 mod issuance;
 mod issuer;
 mod set;
 
-pub use chain::ChainError;
+pub use chain::{ChainError, Place};
 pub use issuance::{CaError, Issued, LEAF_LIFETIME_SECONDS, Precert};
 pub use issuer::Issuer;
 pub use set::{Authority, CaSet, CaSetError, Phase};

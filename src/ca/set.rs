@@ -167,3 +167,7 @@ fn check_pair(
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;

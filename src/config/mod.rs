@@ -52,6 +52,8 @@ pub struct Config {
     pub audit: PathBuf,
     /// `limits`.
     pub limits: Limits,
+    /// Whether development keys are taken, as [`LoadOptions::dev`] said.
+    pub dev: bool,
 }
 
 /// A CA key and its chain.

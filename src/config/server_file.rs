@@ -93,6 +93,7 @@ impl Reader<'_> {
             log: log?.value,
             audit: audit?,
             limits: limits?,
+            dev: self.options.dev,
         })
     }
 

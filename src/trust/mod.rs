@@ -63,3 +63,6 @@ pub enum TrustError {
         needed: usize,
     },
 }
+
+#[cfg(test)]
+mod tests;

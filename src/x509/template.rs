@@ -207,7 +207,7 @@ const VERSION_3: &[u8] = b"\xa0\x03\x02\x01\x02";
 /// Who the certificate is for stands in the SAN alone.
 const EMPTY_NAME: &[u8] = b"\x30\x00";
 /// `BOOLEAN TRUE`.
-const CRITICAL: &[u8] = &[0x01, 1, 0xff];
+const CRITICAL: &[u8] = &[0x01, 0x01, 0xff];
 /// Key usage, critical: digitalSignature only. Extended key usage, not critical: codeSigning
 /// only (1.3.6.1.5.5.7.3.3). Neither contains anything of the leaf.
 const KEY_USAGE_AND_CODE_SIGNING: &[u8] = b"\

@@ -85,7 +85,7 @@ impl World {
 
         let config = load(folder.path()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings = serve::log_settings(&config.log, &clock).unwrap().unwrap();
+        let settings = serve::log_settings(&config, &clock).await.unwrap().unwrap();
         Log::init(&settings).await.unwrap();
         drop(settings);
         let running = serve::start(config, clock).await.unwrap();
