@@ -40,6 +40,7 @@ pub struct Running {
     fixed: Fixed,
     stop: watch::Sender<bool>,
     failed: watch::Receiver<bool>,
+    stores: JoinHandle<()>,
     public: JoinHandle<()>,
 }
 
@@ -80,14 +81,14 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let service = Arc::new(service);
     let (stop, stopping) = watch::channel(false);
     let (failure, failed) = watch::channel(false);
-    watch_stores(log, Arc::clone(&audit), failure);
+    let stores = watch_stores(log, Arc::clone(&audit), failure);
     let routes = router(Shared {
         service: Arc::clone(&service),
         body_limit_bytes: limits.body_bytes,
         body_timeout: Duration::from_millis(limits.header_timeout_ms),
     });
     let public = tokio::spawn(server::serve(listener, routes, connections(limits), stopping));
-    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, public })
+    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, stores, public })
 }
 
 impl Running {
@@ -139,6 +140,9 @@ impl Running {
         if let Some(log) = self.service.log() {
             log.shutdown().await;
         }
+        // It holds the audit log, which the next process must be able to open.
+        self.stores.abort();
+        let _aborted = self.stores.await;
         let stopped = self.audit.record(self.clock.now(), &Event::Stopped);
         if let Err(error) = stopped.and_then(|()| self.audit.flush()) {
             tracing::error!(%error, "the audit log could not be closed in good order");
@@ -179,9 +183,7 @@ async fn generation(
     for authority in config.authorities {
         authorities.push(open_authority(authority, now).await?);
     }
-    let ca = CaSet::new(authorities)?;
-    // Fails now, not at the first request, where no authority signs.
-    ca.signing_at(now)?;
+    let ca = authorities_together(authorities, now)?;
     let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(clock))?);
     Ok(Generation {
         refresh: issuers.spawn_refresh(),
@@ -206,6 +208,20 @@ pub async fn open_authority(
     })?;
     let (activate, retire) = (authority.activate, authority.retire);
     Ok(ca::Authority { issuer: Arc::new(issuer), activate, retire })
+}
+
+/// Puts the authorities together, one of which must sign now: found here, and not by the first
+/// request.
+///
+/// # Errors
+/// They do not stand together, or none signs.
+pub fn authorities_together(
+    authorities: Vec<ca::Authority>,
+    now: Timestamp,
+) -> Result<CaSet, StartError> {
+    let set = CaSet::new(authorities)?;
+    set.signing_at(now)?;
+    Ok(set)
 }
 
 fn open_key(
@@ -272,7 +288,7 @@ fn bind_error(address: SocketAddr, source: io::Error) -> StartError {
 
 fn connections(limits: Limits) -> ConnectionBounds {
     ConnectionBounds {
-        open: limits.connections,
+        open: OPEN_CONNECTIONS,
         header_timeout: Duration::from_millis(limits.header_timeout_ms),
         idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
         // What began has at most one deadline left.
@@ -281,7 +297,11 @@ fn connections(limits: Limits) -> ConnectionBounds {
 }
 
 /// Flushes the audit log once a second, and tells when it or the log can go on no more.
-fn watch_stores(log: Option<Log>, audit: Arc<AuditLog>, failure: watch::Sender<bool>) {
+fn watch_stores(
+    log: Option<Log>,
+    audit: Arc<AuditLog>,
+    failure: watch::Sender<bool>,
+) -> JoinHandle<()> {
     let log_stopped = async move {
         match log {
             Some(log) => {
@@ -297,7 +317,7 @@ fn watch_stores(log: Option<Log>, audit: Arc<AuditLog>, failure: watch::Sender<b
             () = flush_every_second(audit) => {}
         }
         let _nobody_listens = failure.send(true);
-    });
+    })
 }
 
 /// Ends only when a flush fails.
@@ -371,4 +391,6 @@ pub enum StartError {
     Issuers(#[from] IssuerTableError),
 }
 
+/// Connections open at once on one port: each costs a file descriptor and some 20 KiB.
+const OPEN_CONNECTIONS: usize = 4096;
 const VERSION: &str = env!("CARGO_PKG_VERSION");

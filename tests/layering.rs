@@ -12,7 +12,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("time", 0),
     ("secret", 0),
     ("telemetry", 0),
-    ("tlog", 0),
+    ("tlog", 1),
     ("audit", 1),
     ("ct", 1),
     ("oidc", 10),
@@ -95,11 +95,11 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The first component below `src/`, without its ending.
+/// The first component below `src/`; the tests beside a file belong to its module.
 fn module_of(source: &Path, file: &Path) -> String {
     let relative = file.strip_prefix(source).unwrap();
     let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
-    first.trim_end_matches(".rs").to_owned()
+    first.trim_end_matches(".rs").trim_end_matches("_tests").to_owned()
 }
 
 /// The modules that follow `crate::`, with the line they stand on. Test code below

@@ -66,8 +66,8 @@ pub struct Issued {
     validity: Validity,
     der: Vec<u8>,
     pem: String,
-    sct: SignedCertificateTimestamp,
-    log_index: u64,
+    /// The SCT and the index in the log; `None` only where the operator wrote `log: none`.
+    logged: Option<(SignedCertificateTimestamp, u64)>,
 }
 
 /// Why no certificate was made.
@@ -103,6 +103,13 @@ pub enum CaError {
     Unreadable(#[from] LeafError),
 }
 
+impl CaError {
+    /// Whether the key could not be reached: the request may be made again.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Sign(SignError::Unavailable { .. }))
+    }
+}
+
 impl Issuer {
     /// Builds and signs the precertificate. With [`Precert::finish`] the only way of bytes to the
     /// CA key.
@@ -115,16 +122,7 @@ impl Issuer {
         now: Timestamp,
         serial: Serial,
     ) -> Result<Precert, CaError> {
-        let validity = Validity::starting_at(now, LEAF_LIFETIME_SECONDS)?;
-        self.check_outlives(&validity)?;
-        let identity = approved.identity();
-        let tbs = self.template().leaf(&LeafFields {
-            serial: &serial,
-            validity: &validity,
-            public_key: approved.key().key(),
-            san: identity.san(),
-            extensions: identity.extensions(),
-        });
+        let (validity, tbs) = self.prepare(&approved, now, &serial)?;
         let to_sign = tbs.precertificate_tbs();
         // Before the signature: a precertificate that breaks the profile is misissued from the
         // moment it is signed, whether or not a certificate follows (RFC 6962, 3.1).
@@ -148,6 +146,45 @@ impl Issuer {
             tbs,
             entry,
         })
+    }
+
+    /// Builds and signs a certificate that stands in no log and carries no SCT; only for an
+    /// installation whose operator wrote `log: none`. Sigstore clients refuse it.
+    ///
+    /// # Errors
+    /// As [`Issuer::precertify`].
+    pub async fn certify_unlogged(
+        self: Arc<Self>,
+        approved: Approved,
+        now: Timestamp,
+        serial: Serial,
+    ) -> Result<Issued, CaError> {
+        let (validity, tbs) = self.prepare(&approved, now, &serial)?;
+        let to_sign = tbs.logged_tbs();
+        lint::check(&Leaf::parse_tbs(&to_sign)?, Stage::Unlogged, LEAF_LIFETIME_SECONDS)?;
+        let signature = self.sign(&to_sign).await?;
+        let der = self.template().certificate(&to_sign, &signature);
+        let pem = leaf_pem(&der);
+        Ok(Issued { issuer: self, approved, serial, validity, der, pem, logged: None })
+    }
+
+    fn prepare(
+        &self,
+        approved: &Approved,
+        now: Timestamp,
+        serial: &Serial,
+    ) -> Result<(Validity, LeafTbs), CaError> {
+        let validity = Validity::starting_at(now, LEAF_LIFETIME_SECONDS)?;
+        self.check_outlives(&validity)?;
+        let identity = approved.identity();
+        let tbs = self.template().leaf(&LeafFields {
+            serial,
+            validity: &validity,
+            public_key: approved.key().key(),
+            san: identity.san(),
+            extensions: identity.extensions(),
+        });
+        Ok((validity, tbs))
     }
 
     fn check_outlives(&self, validity: &Validity) -> Result<(), CaError> {
@@ -204,10 +241,9 @@ impl Precert {
         let der = self.issuer.template().certificate(&to_sign, &signature);
         self.check_as_logged(&der, &sct_list)?;
         Ok(Issued {
-            pem: pem::encode("CERTIFICATE", &der).trim_end().to_owned(),
+            pem: leaf_pem(&der),
             der,
-            sct: sct.clone(),
-            log_index,
+            logged: Some((sct.clone(), log_index)),
             issuer: self.issuer,
             approved: self.approved,
             serial: self.serial,
@@ -273,13 +309,20 @@ impl Issued {
         &self.issuer
     }
 
-    /// The timestamp embedded in it.
-    pub fn sct(&self) -> &SignedCertificateTimestamp {
-        &self.sct
+    /// The timestamp embedded in it; `None` where there is no log.
+    pub fn sct(&self) -> Option<&SignedCertificateTimestamp> {
+        self.logged.as_ref().map(|(sct, _)| sct)
     }
 
-    /// Where its precertificate stands in the log.
-    pub fn log_index(&self) -> u64 {
-        self.log_index
+    /// Where its precertificate stands in the log; `None` where there is none.
+    pub fn log_index(&self) -> Option<u64> {
+        self.logged.as_ref().map(|(_, index)| *index)
     }
+}
+
+/// As the reference answers: without the last line end.
+fn leaf_pem(der: &[u8]) -> String {
+    let mut pem = pem::encode("CERTIFICATE", der);
+    pem.truncate(pem.trim_end().len());
+    pem
 }

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::{CliError, error::with_causes};
 use crate::{
-    ca::CaSet,
     config::{self, Authority, Config, ConfigErrors, LoadOptions, LogChoice},
     ct::LogId,
     identity::PublishedIssuer,
@@ -265,10 +264,8 @@ async fn check_authorities(
     if opened.len() < configured {
         return;
     }
-    match CaSet::new(opened) {
-        Ok(set) => problems.extend(set.signing_at(now).err().map(|error| with_causes(&error))),
-        Err(error) => problems.push(with_causes(&error)),
-    }
+    let together = serve::authorities_together(opened, now);
+    problems.extend(together.err().map(|error| with_causes(&error)));
 }
 
 fn mistakes_json(errors: &ConfigErrors) -> serde_json::Value {

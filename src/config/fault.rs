@@ -3,6 +3,7 @@ use std::{fmt, path::PathBuf};
 use crate::{
     identity::{IssuerClaimError, IssuerType, SanTemplateError, TemplateError},
     keys::KeyUriError,
+    oidc::IssuerTableError,
     time::InvalidTimestamp,
     x509::certificate::CertificateError,
 };
@@ -82,6 +83,12 @@ impl fmt::Display for Suggestion {
     }
 }
 
+/// An error and what caused it on one line, as a list of mistakes needs it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -131,7 +138,7 @@ pub enum Fault {
     KeyUsedTwice { key: String, first_line: usize },
     #[error("a development key, which everyone has; make your own, or start with --dev")]
     DevelopmentKey,
-    #[error("the certificates in '{}' cannot be used: {source}", path.display())]
+    #[error("the certificates in '{}' cannot be used: {}", path.display(), with_causes(source))]
     Chain { path: PathBuf, source: CertificateError },
     #[error("'{}' holds no certificate", path.display())]
     NoCertificate { path: PathBuf },
@@ -141,8 +148,8 @@ pub enum Fault {
     IssuerUrlDiffers { url: String, key: String },
     #[error("no issuer is configured, so nobody could ever get a certificate")]
     NoIssuer,
-    #[error("the patterns '{first}' and '{second}' can match the same issuer")]
-    OverlappingPatterns { first: String, second: String },
+    #[error("{}", with_causes(source))]
+    IssuerTable { source: IssuerTableError },
     #[error("an issuer of type '{kind}' cannot have '{key}'")]
     KeyNotForType { key: &'static str, kind: IssuerType },
     #[error("a meta-issuer cannot have '{key}': {reason}")]

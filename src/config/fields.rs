@@ -38,6 +38,10 @@ impl Mistakes {
         result.map_err(|fault| self.add(at, fault)).ok()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     pub(super) fn into_vec(self) -> Vec<Mistake> {
         self.found
     }

@@ -72,7 +72,7 @@ pub struct Authority {
 }
 
 /// Where certificates are logged.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogChoice {
     /// The log inside this process.
     Embedded {

@@ -148,3 +148,5 @@ fn challenges(token: &VerifiedToken) -> Vec<String> {
     challenges
 }
 
+#[cfg(test)]
+mod tests;

@@ -101,3 +101,6 @@ fn render_parts(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

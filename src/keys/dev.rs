@@ -9,12 +9,14 @@ use std::path::Path;
 
 use aws_lc_rs::digest;
 
+use super::KeyUri;
+
 /// A development key was to be used in earnest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{what} is a development key whose private half is public; only with --dev may it be used")]
+#[error("{key} is a development key whose private half is public; only with --dev may it be used")]
 pub struct DevelopmentKeyRefused {
-    /// The key's name, without secrets.
-    pub what: String,
+    /// Where it lies.
+    pub key: KeyUri,
 }
 
 /// Refuses a key that is one of the development keys, or lies in a folder `keys-dev`, unless
@@ -22,16 +24,10 @@ pub struct DevelopmentKeyRefused {
 ///
 /// # Errors
 /// It is one, and `dev` is not said.
-pub fn refuse(
-    name: &str,
-    path: Option<&Path>,
-    spki_der: &[u8],
-    dev: bool,
-) -> Result<(), DevelopmentKeyRefused> {
-    if !dev && (is_development_key(spki_der) || path.is_some_and(is_development_path)) {
-        return Err(DevelopmentKeyRefused {
-            what: name.to_owned(),
-        });
+pub fn refuse(key: &KeyUri, spki_der: &[u8], dev: bool) -> Result<(), DevelopmentKeyRefused> {
+    let KeyUri::File(path) = key;
+    if !dev && (is_development_key(spki_der) || is_development_path(path)) {
+        return Err(DevelopmentKeyRefused { key: key.clone() });
     }
     Ok(())
 }
@@ -100,7 +96,10 @@ mod tests {
     fn every_key_in_the_folder_is_known_and_every_known_key_is_there() {
         let keys = development_keys();
         for (name, spki_der) in &keys {
-            assert!(is_development_key(spki_der), "{name} is missing in SPKI_SHA256");
+            assert!(
+                is_development_key(spki_der),
+                "{name} is missing in SPKI_SHA256"
+            );
         }
         let mut hashes: Vec<String> = keys
             .iter()
@@ -114,22 +113,21 @@ mod tests {
     #[test]
     fn a_development_key_is_refused_wherever_it_lies_unless_dev_is_said() {
         let (_, known) = development_keys().swap_remove(0);
-        let elsewhere = Some(Path::new("/etc/mayfly/ca.pem"));
-        let error = refuse("file:/etc/mayfly/ca.pem", elsewhere, &known, false).unwrap_err();
+        let elsewhere = KeyUri::File("/etc/mayfly/ca.pem".into());
+        let error = refuse(&elsewhere, &known, false).unwrap_err();
         assert_eq!(
             error.to_string(),
             "file:/etc/mayfly/ca.pem is a development key whose private half is public; only \
              with --dev may it be used"
         );
-        assert!(refuse("k", None, &known, false).is_err());
-        assert_eq!(refuse("k", elsewhere, &known, true), Ok(()));
+        assert_eq!(refuse(&elsewhere, &known, true), Ok(()));
     }
 
     #[test]
     fn any_key_in_the_folder_is_refused_and_a_key_of_ones_own_is_not() {
         let own = file::generate(crate::keys::SignatureAlgorithm::EcdsaP256Sha256).unwrap();
         let own = own.signer.public_key_der();
-        let refused = |path: &str| refuse("k", Some(Path::new(path)), own, false).is_err();
+        let refused = |path: &str| refuse(&KeyUri::File(path.into()), own, false).is_err();
         assert!(refused("keys-dev/mine.pem") && refused("/src/mayfly/keys-dev/sub/mine.pem"));
         assert!(!refused("keys/mine.pem") && !refused("/etc/my-keys-dev/mine.pem"));
     }

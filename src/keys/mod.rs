@@ -7,7 +7,10 @@ use std::{fmt, sync::Arc};
 use const_oid::{ObjectIdentifier, db::rfc5912};
 use futures_util::future::BoxFuture;
 
-use crate::x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError};
+use crate::{
+    secret::Secret,
+    x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError},
+};
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -95,6 +98,19 @@ pub trait Signer: Send + Sync + fmt::Debug {
     fn public_key_der(&self) -> &[u8];
     /// Signs `message`.
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>>;
+}
+
+/// Opens the key that a configuration names. A server then asks [`dev::refuse`] about it.
+///
+/// # Errors
+/// The key cannot be reached, unlocked or used.
+pub async fn open(
+    uri: &KeyUri,
+    passphrase: Option<&Secret>,
+) -> Result<Arc<dyn Signer>, file::OpenKeyError> {
+    match uri {
+        KeyUri::File(path) => file::open(path, passphrase),
+    }
 }
 
 /// Why a key did not sign.

@@ -3,23 +3,23 @@
 //! In: a [`Signer`], tree heads, entries with their place. Out: checkpoints and SCTs, each verified
 //! under the public key before anyone sees it. Knows nothing of storage.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use bytes::Bytes;
 
 use super::{OpenError, coordinator::Head};
 use crate::{
     ct::{Entry, Extensions, LeafIndex, LogId, SignedCertificateTimestamp},
-    keys::{SignError, SignatureAlgorithm, Signer},
+    keys::{SignError, SignatureAlgorithm, Signer, VerifyingKey},
     time::Timestamp,
     tlog::{Hash, KeyName, TreeHead, TreeHeadKey},
 };
 
 /// A P-256 key under the name of one log.
+#[derive(Debug)]
 pub(super) struct LogKey {
     signer: Arc<dyn Signer>,
-    verifier: ParsedPublicKey,
+    verifier: VerifyingKey,
     id: LogId,
     tree_head: TreeHeadKey,
 }
@@ -28,9 +28,15 @@ impl LogKey {
     /// Takes `signer` for the log named `origin`.
     pub(super) fn new(signer: Arc<dyn Signer>, origin: &str) -> Result<Self, OpenError> {
         let key = || signer.name().to_owned();
-        let algorithm = signer.algorithm();
-        if algorithm != SignatureAlgorithm::EcdsaP256Sha256 {
-            return Err(OpenError::KeyAlgorithm { key: key(), algorithm });
+        let verifier = VerifyingKey::parse_der(signer.public_key_der())
+            .map_err(|source| OpenError::UnreadableKey { key: key(), source })?;
+        for algorithm in [signer.algorithm(), verifier.algorithm()] {
+            if algorithm != SignatureAlgorithm::EcdsaP256Sha256 {
+                return Err(OpenError::KeyAlgorithm {
+                    key: key(),
+                    algorithm,
+                });
+            }
         }
         let name = KeyName::new(origin).map_err(|error| OpenError::Origin {
             origin: origin.to_owned(),
@@ -39,13 +45,19 @@ impl LogKey {
         // static-ct-api: the origin is the submission prefix as a schema-less URL.
         if origin.contains("://") || origin.ends_with('/') {
             let reason = "it has a scheme, or a slash at its end".to_owned();
-            return Err(OpenError::Origin { origin: origin.to_owned(), reason });
+            return Err(OpenError::Origin {
+                origin: origin.to_owned(),
+                reason,
+            });
         }
-        let verifier = ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, signer.public_key_der())
-            .map_err(|_| OpenError::UnreadableKey { key: key() })?;
         let id = LogId::from_spki(signer.public_key_der());
         let tree_head = TreeHeadKey::new(name, &id.0);
-        Ok(Self { signer, verifier, id, tree_head })
+        Ok(Self {
+            signer,
+            verifier,
+            id,
+            tree_head,
+        })
     }
 
     /// RFC 6962, 3.2.
@@ -70,20 +82,45 @@ impl LogKey {
         root: Hash,
         timestamp: Timestamp,
     ) -> Result<Head, SignError> {
-        let head = TreeHead { timestamp, size, root };
+        let head = TreeHead {
+            timestamp,
+            size,
+            root,
+        };
         let signature = self.sign(&head.signed_data()).await?;
-        let note = self.tree_head.seal(&head, &signature).map_err(|_| self.bad_signature())?;
+        let note = self
+            .tree_head
+            .seal(&head, &signature)
+            .map_err(|_| self.bad_signature())?;
         let checkpoint = Bytes::from(note.to_string());
-        Ok(Head { size, root: *root.as_bytes(), timestamp, checkpoint })
+        Ok(Head {
+            size,
+            root: *root.as_bytes(),
+            timestamp,
+            checkpoint,
+        })
+    }
+
+    /// What a checkpoint says, if this key signed it for this log.
+    pub(super) fn open_checkpoint(&self, checkpoint: &[u8]) -> Option<TreeHead> {
+        let verify = |message: &[u8], signature: &[u8]| self.verifier.verifies(message, signature);
+        self.tree_head.open(checkpoint, verify).ok()
     }
 
     /// Whether the checkpoint is signed by this key and says what the head says.
     pub(super) fn confirms(&self, head: &Head) -> bool {
-        let opened = self.tree_head.open(&head.checkpoint, |message, signature| {
-            self.verifier.verify_sig(message, signature).is_ok()
-        });
-        let Head { size, root, timestamp, .. } = *head;
-        opened.is_ok_and(|said| said == TreeHead { timestamp, size, root: Hash::from_bytes(root) })
+        let Head {
+            size,
+            root,
+            timestamp,
+            ref checkpoint,
+        } = *head;
+        let says = TreeHead {
+            timestamp,
+            size,
+            root: Hash::from_bytes(root),
+        };
+        self.open_checkpoint(checkpoint) == Some(says)
     }
 
     /// The promise for an entry that is in the log at `index` since `timestamp`.
@@ -94,26 +131,29 @@ impl LogKey {
         timestamp: Timestamp,
     ) -> Result<SignedCertificateTimestamp, SignError> {
         let extensions = Extensions::from(index);
-        let signature = self.sign(&entry.sct_signed_data(timestamp, &extensions)).await?;
-        Ok(SignedCertificateTimestamp { log_id: self.id, timestamp, extensions, signature })
+        let signature = self
+            .sign(&entry.sct_signed_data(timestamp, &extensions))
+            .await?;
+        Ok(SignedCertificateTimestamp {
+            log_id: self.id,
+            timestamp,
+            extensions,
+            signature,
+        })
     }
 
     /// A signature that was verified: a faulty key or memory must not speak for the log.
     async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message).await?;
-        match self.verifier.verify_sig(message, &signature) {
-            Ok(()) => Ok(signature),
-            Err(_) => Err(self.bad_signature()),
+        if self.verifier.verifies(message, &signature) {
+            return Ok(signature);
         }
+        Err(self.bad_signature())
     }
 
     fn bad_signature(&self) -> SignError {
-        SignError::BadSignature { key: self.signer.name().to_owned() }
-    }
-}
-
-impl fmt::Debug for LogKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogKey").field("signer", &self.signer).field("id", &self.id).finish()
+        SignError::BadSignature {
+            key: self.signer.name().to_owned(),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{coordinator::CoordinatorError, tiles::TileStoreError};
-use crate::keys::{SignError, SignatureAlgorithm};
+use crate::keys::{SignError, SignatureAlgorithm, VerifyingKeyError};
 
 /// Nothing was changed, and no other process is disturbed.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// CT clients verify P-256 only (WIRE.md, 2.3), and NT-55 wants one kind of log key.
-    #[error("{key}: a log key is ECDSA P-256, this one is {algorithm:?}")]
+    #[error("{key}: a log key is ECDSA P-256, this one is for {algorithm}")]
     KeyAlgorithm {
         /// The key's name.
         key: String,
@@ -52,6 +52,9 @@ pub enum OpenError {
     UnreadableKey {
         /// The key's name.
         key: String,
+        /// What is wrong with it.
+        #[source]
+        source: VerifyingKeyError,
     },
     /// The origin cannot stand in a checkpoint.
     #[error("log origin '{origin}': {reason}; give it like log.example.com/2026")]
@@ -84,7 +87,9 @@ pub enum OpenError {
         found: String,
     },
     /// The tiles are another log's.
-    #[error("{object}: the tiles belong to another log than the coordinator; restore both together")]
+    #[error(
+        "{object}: the tiles belong to another log than the coordinator; restore both together"
+    )]
     OtherInstance {
         /// The object that names the owner of the tiles.
         object: String,

@@ -1,6 +1,5 @@
 //! Issuers' keys and the tokens they sign, for tests. Also compiled into `tests/oidc_*.rs`, so it
 //! uses nothing of this crate.
-#![allow(dead_code, unreachable_pub, clippy::allow_attributes_without_reason)]
 
 use std::sync::OnceLock;
 
@@ -12,22 +11,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 /// A private key with a name.
-pub struct TestKey {
-    pub kid: Option<String>,
-    pub alg: &'static str,
+pub(crate) struct TestKey {
+    pub(crate) kid: Option<String>,
+    pub(crate) alg: &'static str,
     secret: Secret,
 }
 
 enum Secret {
-    Ec { crv: &'static str, pair: EcdsaKeyPair },
+    Ec {
+        crv: &'static str,
+        pair: EcdsaKeyPair,
+    },
     Ed25519(Ed25519KeyPair),
     /// One for all: they take long to make.
     Rsa,
 }
 
 impl TestKey {
-    pub fn new(alg: &'static str, kid: &str) -> Self {
-        let ec = |crv, algorithm| Secret::Ec { crv, pair: EcdsaKeyPair::generate(algorithm).unwrap() };
+    pub(crate) fn new(alg: &'static str, kid: &str) -> Self {
+        let ec = |crv, algorithm| Secret::Ec {
+            crv,
+            pair: EcdsaKeyPair::generate(algorithm).unwrap(),
+        };
         let secret = match alg {
             "ES256" => ec("P-256", &signature::ECDSA_P256_SHA256_FIXED_SIGNING),
             "ES384" => ec("P-384", &signature::ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -35,18 +40,23 @@ impl TestKey {
             "EdDSA" => Secret::Ed25519(Ed25519KeyPair::generate().unwrap()),
             _ => Secret::Rsa,
         };
-        Self { kid: Some(kid.to_owned()), alg, secret }
+        Self {
+            kid: Some(kid.to_owned()),
+            alg,
+            secret,
+        }
     }
 
-    pub fn without_kid(self) -> Self {
+    pub(crate) fn without_kid(self) -> Self {
         Self { kid: None, ..self }
     }
 
     /// As it stands in a key set.
-    pub fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match &self.secret {
             Secret::Ec { crv, pair } => {
-                let (x, y) = pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
+                let (x, y) =
+                    pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
                 json!({"kty": "EC", "crv": crv, "x": encode(x), "y": encode(y)})
             }
             Secret::Ed25519(pair) => {
@@ -63,7 +73,7 @@ impl TestKey {
         jwk
     }
 
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.secret {
             Secret::Ec { pair, .. } => pair.sign(&random, message).unwrap().as_ref().to_vec(),
@@ -79,14 +89,16 @@ impl TestKey {
                     other => panic!("{other} is no RSA algorithm"),
                 };
                 let mut signed = vec![0; rsa_pair().public_modulus_len()];
-                rsa_pair().sign(encoding, &random, message, &mut signed).unwrap();
+                rsa_pair()
+                    .sign(encoding, &random, message, &mut signed)
+                    .unwrap();
                 signed
             }
         }
     }
 
     /// A token with the usual header.
-    pub fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         let mut header = json!({"alg": self.alg, "typ": "JWT"});
         if let Some(kid) = &self.kid {
             header["kid"] = json!(kid);
@@ -95,12 +107,12 @@ impl TestKey {
     }
 
     /// A token with this header, rightly signed.
-    pub fn token_with(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
         self.token_of_texts(&header.to_string(), &claims.to_string())
     }
 
     /// The same of texts that `Value` could not hold.
-    pub fn token_of_texts(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn token_of_texts(&self, header: &str, claims: &str) -> String {
         let signing_input = format!("{}.{}", encode(header), encode(claims));
         let signed = encode(self.sign(signing_input.as_bytes()));
         format!("{signing_input}.{signed}")
@@ -108,19 +120,19 @@ impl TestKey {
 }
 
 /// A key set of these keys.
-pub fn key_set<'k>(keys: impl IntoIterator<Item = &'k TestKey>) -> Value {
+pub(crate) fn key_set<'k>(keys: impl IntoIterator<Item = &'k TestKey>) -> Value {
     json!({"keys": keys.into_iter().map(TestKey::jwk).collect::<Vec<_>>()})
 }
 
 /// Claims that pass, one second old at `now_seconds`.
-pub fn claims(issuer: &str, now_seconds: u64) -> Value {
+pub(crate) fn claims(issuer: &str, now_seconds: u64) -> Value {
     json!({
         "iss": issuer, "aud": "sigstore", "sub": "someone",
         "iat": now_seconds - 1, "exp": now_seconds + 300,
     })
 }
 
-pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

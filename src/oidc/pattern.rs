@@ -20,7 +20,9 @@ impl Pattern {
     /// Reads a pattern `https://host/path`, in which `*` may stand in the path and in the host but
     /// not in its last two labels: those say whose names they are.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        let rest = text.strip_prefix("https://").ok_or("a pattern begins with https://")?;
+        let rest = text
+            .strip_prefix("https://")
+            .ok_or("a pattern begins with https://")?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.~/*:".contains(c);
         if !rest.chars().all(allowed) {
             return Err("a pattern contains letters, digits and - _ . ~ / : * only");
@@ -37,7 +39,10 @@ impl Pattern {
         if labels.iter().rev().take(2).any(|label| label.contains('*')) {
             return Err("the last two labels of a pattern's host are written out");
         }
-        if labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_digit() || b == b'*')) {
+        if labels
+            .iter()
+            .all(|label| label.bytes().all(|b| b.is_ascii_digit() || b == b'*'))
+        {
             return Err("the host of a pattern is a name, not an address");
         }
         let dots = |segment: &str| segment == "." || segment == "..";
@@ -47,7 +52,10 @@ impl Pattern {
         let parts: Vec<String> = text.split('*').map(regex::escape).collect();
         let regex = Regex::new(&format!(r"\A{}\z", parts.join("[-_a-zA-Z0-9]+")));
         let regex = regex.map_err(|_| "the pattern is too long")?;
-        Ok(Self { text: text.to_owned(), regex })
+        Ok(Self {
+            text: text.to_owned(),
+            regex,
+        })
     }
 
     pub(super) fn text(&self) -> &str {
@@ -139,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_what_it_means() {
-        assert!(pattern(EKS).matches("https://oidc.eks.us-west-2.amazonaws.com/id/B02C93B6A2D30341"));
+        assert!(
+            pattern(EKS).matches("https://oidc.eks.us-west-2.amazonaws.com/id/B02C93B6A2D30341")
+        );
         assert!(pattern("https://a.example/*/").matches("https://a.example/x_Y-9/"));
         assert!(!pattern("https://a.example/*/").matches("https://a.example/x"));
         assert!(!pattern("https://a.example/*").matches("https://a.example/"));

@@ -83,34 +83,54 @@ pub struct Row {
 
 /// THE table, in render order (WIRE 2.1). .7 is missing because it is no extension but an
 /// otherName, see [`super::names`].
-#[rustfmt::skip] // one row, one line
+#[rustfmt::skip] // a table is read down its columns
 pub const ROWS: [Row; 23] = {
     use Encoding::{Raw, Utf8String};
     use ExtensionField as F;
     [
-        row(1, F::Issuer, "Issuer", None, Raw),
-        row(2, F::GithubWorkflowTrigger, "GitHub Workflow Trigger", Some("github-workflow-trigger"), Raw),
-        row(3, F::GithubWorkflowSha, "GitHub Workflow SHA", Some("github-workflow-sha"), Raw),
-        row(4, F::GithubWorkflowName, "GitHub Workflow Name", Some("github-workflow-name"), Raw),
-        row(5, F::GithubWorkflowRepository, "GitHub Workflow Repository", Some("github-workflow-repository"), Raw),
-        row(6, F::GithubWorkflowRef, "GitHub Workflow Ref", Some("github-workflow-ref"), Raw),
-        row(8, F::Issuer, "Issuer (V2)", None, Utf8String),
-        row(9, F::BuildSignerUri, "Build Signer URI", Some("build-signer-uri"), Utf8String),
-        row(10, F::BuildSignerDigest, "Build Signer Digest", Some("build-signer-digest"), Utf8String),
-        row(11, F::RunnerEnvironment, "Runner Environment", Some("runner-environment"), Utf8String),
-        row(12, F::SourceRepositoryUri, "Source Repository URI", Some("source-repository-uri"), Utf8String),
-        row(13, F::SourceRepositoryDigest, "Source Repository Digest", Some("source-repository-digest"), Utf8String),
-        row(14, F::SourceRepositoryRef, "Source Repository Ref", Some("source-repository-ref"), Utf8String),
-        row(15, F::SourceRepositoryIdentifier, "Source Repository Identifier", Some("source-repository-identifier"), Utf8String),
-        row(16, F::SourceRepositoryOwnerUri, "Source Repository Owner URI", Some("source-repository-owner-uri"), Utf8String),
-        row(17, F::SourceRepositoryOwnerIdentifier, "Source Repository Owner Identifier", Some("source-repository-owner-identifier"), Utf8String),
-        row(18, F::BuildConfigUri, "Build Config URI", Some("build-config-uri"), Utf8String),
-        row(19, F::BuildConfigDigest, "Build Config Digest", Some("build-config-digest"), Utf8String),
-        row(20, F::BuildTrigger, "Build Trigger", Some("build-trigger"), Utf8String),
-        row(21, F::RunInvocationUri, "Run Invocation URI", Some("run-invocation-uri"), Utf8String),
-        row(22, F::SourceRepositoryVisibilityAtSigning, "Source Repository Visibility At Signing", Some("source-repository-visibility-at-signing"), Utf8String),
-        row(23, F::DeploymentEnvironment, "Deployment Environment", Some("deployment-environment"), Utf8String),
-        row(24, F::TokenSubject, "Token Subject", None, Utf8String),
+        fixed(1, F::Issuer, Raw, "Issuer"),
+        templated(2, F::GithubWorkflowTrigger, Raw,
+            "GitHub Workflow Trigger", "github-workflow-trigger"),
+        templated(3, F::GithubWorkflowSha, Raw,
+            "GitHub Workflow SHA", "github-workflow-sha"),
+        templated(4, F::GithubWorkflowName, Raw,
+            "GitHub Workflow Name", "github-workflow-name"),
+        templated(5, F::GithubWorkflowRepository, Raw,
+            "GitHub Workflow Repository", "github-workflow-repository"),
+        templated(6, F::GithubWorkflowRef, Raw,
+            "GitHub Workflow Ref", "github-workflow-ref"),
+        fixed(8, F::Issuer, Utf8String, "Issuer (V2)"),
+        templated(9, F::BuildSignerUri, Utf8String,
+            "Build Signer URI", "build-signer-uri"),
+        templated(10, F::BuildSignerDigest, Utf8String,
+            "Build Signer Digest", "build-signer-digest"),
+        templated(11, F::RunnerEnvironment, Utf8String,
+            "Runner Environment", "runner-environment"),
+        templated(12, F::SourceRepositoryUri, Utf8String,
+            "Source Repository URI", "source-repository-uri"),
+        templated(13, F::SourceRepositoryDigest, Utf8String,
+            "Source Repository Digest", "source-repository-digest"),
+        templated(14, F::SourceRepositoryRef, Utf8String,
+            "Source Repository Ref", "source-repository-ref"),
+        templated(15, F::SourceRepositoryIdentifier, Utf8String,
+            "Source Repository Identifier", "source-repository-identifier"),
+        templated(16, F::SourceRepositoryOwnerUri, Utf8String,
+            "Source Repository Owner URI", "source-repository-owner-uri"),
+        templated(17, F::SourceRepositoryOwnerIdentifier, Utf8String,
+            "Source Repository Owner Identifier", "source-repository-owner-identifier"),
+        templated(18, F::BuildConfigUri, Utf8String,
+            "Build Config URI", "build-config-uri"),
+        templated(19, F::BuildConfigDigest, Utf8String,
+            "Build Config Digest", "build-config-digest"),
+        templated(20, F::BuildTrigger, Utf8String,
+            "Build Trigger", "build-trigger"),
+        templated(21, F::RunInvocationUri, Utf8String,
+            "Run Invocation URI", "run-invocation-uri"),
+        templated(22, F::SourceRepositoryVisibilityAtSigning, Utf8String,
+            "Source Repository Visibility At Signing", "source-repository-visibility-at-signing"),
+        templated(23, F::DeploymentEnvironment, Utf8String,
+            "Deployment Environment", "deployment-environment"),
+        fixed(24, F::TokenSubject, Utf8String, "Token Subject"),
     ]
 };
 
@@ -226,18 +246,30 @@ impl Lengths {
     }
 }
 
-const fn row(
+/// A row whose value an issuer file may set by template.
+const fn templated(
     arc: u8,
     field: ExtensionField,
-    title: &'static str,
-    template_key: Option<&'static str>,
     encoding: Encoding,
+    title: &'static str,
+    template_key: &'static str,
 ) -> Row {
     Row {
         arc,
         field,
         title,
-        template_key,
+        template_key: Some(template_key),
+        encoding,
+    }
+}
+
+/// A row whose value is not the operator's to choose.
+const fn fixed(arc: u8, field: ExtensionField, encoding: Encoding, title: &'static str) -> Row {
+    Row {
+        arc,
+        field,
+        title,
+        template_key: None,
         encoding,
     }
 }

@@ -14,6 +14,8 @@ pub enum Stage {
     Precertificate,
     /// Ends with the SCT list.
     Certificate,
+    /// A certificate of an installation without a log: neither of the two.
+    Unlogged,
 }
 
 /// The rule that is broken.
@@ -126,15 +128,15 @@ fn check_no_extension_twice(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
 
 /// The one marker of the stage stands last, the other nowhere.
 fn check_last_extension(leaf: &Leaf<'_>, stage: Stage) -> Result<(), BrokenRule> {
-    let (marker, other) = match stage {
-        Stage::Precertificate => (POISON, SCT_LIST),
-        Stage::Certificate => (SCT_LIST, POISON),
+    let (marker, others): (_, &[ObjectIdentifier]) = match stage {
+        Stage::Precertificate => (Some(POISON), &[SCT_LIST]),
+        Stage::Certificate => (Some(SCT_LIST), &[POISON]),
+        Stage::Unlogged => (None, &[SCT_LIST, POISON]),
     };
-    let stands_last = leaf
-        .extensions
-        .last()
-        .is_some_and(|last| last.oid == marker);
-    if stands_last && leaf.extensions_named(other).next().is_none() {
+    let last = leaf.extensions.last().map(|last| last.oid);
+    let stands_last = marker.is_none() || last == marker;
+    let absent = |oid: &ObjectIdentifier| leaf.extensions_named(*oid).next().is_none();
+    if stands_last && others.iter().all(absent) {
         Ok(())
     } else {
         Err(BrokenRule::LastExtension)

@@ -142,7 +142,7 @@ mod tests {
             "-----BEGIN PUBLIC KEY-----\nAQID\nBAUG\n-----END PUBLIC KEY-----\n",
             "-----BEGIN PUBLIC KEY-----\nAQIDBAUG\n-----END PUBLIC KEY-----",
             "-----BEGIN PUBLIC KEY-----AQIDBAUG-----END PUBLIC KEY-----",
-            "\r\n  -----BEGIN PUBLIC KEY-----\r\nAQ\r\nIDB\r\n\r\nAUG\r\n-----END PUBLIC KEY-----\r\n\t",
+            "\r\n  -----BEGIN PUBLIC KEY-----\r\nAQ\r\n\r\nIDBAUG\r\n-----END PUBLIC KEY-----\t",
             "a comment\n-----BEGIN PUBLIC KEY-----\n AQIDBAUG \n-----END PUBLIC KEY-----\nmore",
         ] {
             let block = only_block(text);

@@ -190,6 +190,9 @@ impl PublicKey {
     /// Verifies with the algorithm that a CSR or certificate names; `false` also where that
     /// algorithm does not go with the key.
     pub fn verifies_as(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> bool {
+        if scheme == default_scheme(self.algorithm) {
+            return self.verifies(message, signature);
+        }
         verification_algorithm(self.algorithm, scheme).is_some_and(|algorithm| {
             UnparsedPublicKey::new(algorithm, self.key_octets())
                 .verify(message, signature)
@@ -361,34 +364,31 @@ fn parse_for_verifying(
     algorithm: ClientKeyAlgorithm,
     octets: &[u8],
 ) -> Result<ParsedPublicKey, MalformedKey> {
-    use ClientKeyAlgorithm as K;
-    use SignatureScheme as S;
-    let (scheme, point_bytes, fault) = match algorithm {
-        K::EcdsaP256 => (
-            S::Ecdsa(Hash::Sha256),
-            Some(65),
-            MalformedKey::Point { curve: "P-256" },
-        ),
-        K::EcdsaP384 => (
-            S::Ecdsa(Hash::Sha384),
-            Some(97),
-            MalformedKey::Point { curve: "P-384" },
-        ),
-        K::EcdsaP521 => (
-            S::Ecdsa(Hash::Sha512),
-            Some(133),
-            MalformedKey::Point { curve: "P-521" },
-        ),
-        K::Rsa { .. } => (S::RsaPkcs1(Hash::Sha256), None, MalformedKey::Rsa),
-        K::Ed25519 => (S::Ed25519, None, MalformedKey::Ed25519),
+    let (point_bytes, fault) = match algorithm {
+        ClientKeyAlgorithm::EcdsaP256 => (Some(65), MalformedKey::Point { curve: "P-256" }),
+        ClientKeyAlgorithm::EcdsaP384 => (Some(97), MalformedKey::Point { curve: "P-384" }),
+        ClientKeyAlgorithm::EcdsaP521 => (Some(133), MalformedKey::Point { curve: "P-521" }),
+        ClientKeyAlgorithm::Rsa { .. } => (None, MalformedKey::Rsa),
+        ClientKeyAlgorithm::Ed25519 => (None, MalformedKey::Ed25519),
     };
     // SEC 1, 2.3.3: 04, x, y. Compressed points would be a second encoding of a key.
     if point_bytes.is_some_and(|bytes| octets.len() != bytes || octets.first() != Some(&4)) {
         return Err(fault);
     }
-    verification_algorithm(algorithm, scheme)
+    verification_algorithm(algorithm, default_scheme(algorithm))
         .and_then(|verification| ParsedPublicKey::new(verification, octets).ok())
         .ok_or(fault)
+}
+
+/// What [`PublicKey::verifies`] verifies with.
+fn default_scheme(key: ClientKeyAlgorithm) -> SignatureScheme {
+    match key {
+        ClientKeyAlgorithm::EcdsaP256 => SignatureScheme::Ecdsa(Hash::Sha256),
+        ClientKeyAlgorithm::EcdsaP384 => SignatureScheme::Ecdsa(Hash::Sha384),
+        ClientKeyAlgorithm::EcdsaP521 => SignatureScheme::Ecdsa(Hash::Sha512),
+        ClientKeyAlgorithm::Rsa { .. } => SignatureScheme::RsaPkcs1(Hash::Sha256),
+        ClientKeyAlgorithm::Ed25519 => SignatureScheme::Ed25519,
+    }
 }
 
 /// Which of aws-lc's algorithms is a key of this kind under this scheme; `None` for a mismatch.

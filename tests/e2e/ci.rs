@@ -43,7 +43,7 @@ fn every_fulcio_extension_of_a_ci_token_is_in_the_certificate() {
     assert_eq!(fulcio, expected);
 }
 
-/// WIRE 1.9: a claim that a template names and the token lacks is an error, not an empty string.
+/// A claim that a template names and the token lacks is an error, not an empty string.
 #[test]
 fn a_ci_token_without_a_claim_that_a_template_needs_is_refused() {
     let oidc = CiOidc::start();
@@ -85,7 +85,7 @@ fn claims() -> Value {
     })
 }
 
-/// By the last arc of the extension's OID; 1 to 6 raw, from 8 on UTF8String (WIRE 2.1).
+/// By the last arc of the extension's OID; 1 to 6 raw, from 8 on UTF8String.
 fn expected(issuer: &str) -> Vec<(&'static str, &str)> {
     vec![
         ("1", issuer),

@@ -51,6 +51,25 @@ fn every_sct_a_client_received_is_in_the_log_after_each_of_thirty_crashes() {
 const ROUNDS: usize = 30;
 const CLIENTS: usize = 8;
 
+/// Nothing is left half done: whatever was logged was also answered.
+#[test]
+fn a_graceful_stop_answers_every_request_that_it_logged() {
+    let oidc = CiOidc::start();
+    let mut mayfly = Mayfly::start(CaKey::P256, &issuers::email(oidc.url()));
+    let trust = mayfly.trusted_root();
+    let request = PlainClient::new().request(&oidc.token(&jane()), "jane@example.com");
+    let received = load_until_end(&mut mayfly, &request, 50, |mayfly| {
+        assert!(mayfly.stop().success(), "{}", mayfly.log());
+    });
+    mayfly.restart();
+
+    let [leaves, checkpoints] = ["leaves.pem", "checkpoints"].map(|name| mayfly.path(name));
+    fs::write(&leaves, received.join("\n")).unwrap();
+    let log = format!("{}/log", mayfly.url());
+    let (count, size) = log_holds(&log, &trust, &checkpoints, &leaves);
+    assert_eq!((count, size), (received.len(), received.len()));
+}
+
 /// How many certificates end a round: 5 to 64, so that crashes meet batches in every state.
 fn enough(round: usize) -> usize {
     5 + round * 37 % 60
@@ -63,6 +82,15 @@ fn jane() -> Value {
 /// Clients ask as fast as they can until `enough` certificates have come; then the server is
 /// killed while they go on. Returns every certificate that any of them received whole.
 fn load_until_crash(mayfly: &mut Mayfly, request: &Value, enough: usize) -> Vec<String> {
+    load_until_end(mayfly, request, enough, Mayfly::kill)
+}
+
+fn load_until_end(
+    mayfly: &mut Mayfly,
+    request: &Value,
+    enough: usize,
+    end: impl FnOnce(&mut Mayfly),
+) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -75,15 +103,15 @@ fn load_until_crash(mayfly: &mut Mayfly, request: &Value, enough: usize) -> Vec<
     runtime.block_on(async {
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            clients.spawn(ask_until_crash(load.clone(), url.clone(), request.clone()));
+            clients.spawn(ask_until_end(load.clone(), url.clone(), request.clone()));
         }
         tokio::select! {
             () = load.reached.notified() => {}
-            // A client ends before the crash only by failing the test.
+            // A client ends before the server only by failing the test.
             Some(ended) = clients.join_next() => ended.unwrap(),
         }
-        load.crashing.store(true, Ordering::SeqCst);
-        mayfly.kill();
+        load.ending.store(true, Ordering::SeqCst);
+        tokio::task::block_in_place(|| end(mayfly));
         while let Some(ended) = clients.join_next().await {
             ended.unwrap();
         }
@@ -98,10 +126,10 @@ struct Load {
     enough: usize,
     received: Mutex<Vec<String>>,
     reached: Notify,
-    crashing: AtomicBool,
+    ending: AtomicBool,
 }
 
-async fn ask_until_crash(load: Arc<Load>, url: String, request: Value) {
+async fn ask_until_end(load: Arc<Load>, url: String, request: Value) {
     let client = http::client();
     loop {
         match http::post_with(&client, &url, &request).await {
@@ -114,8 +142,8 @@ async fn ask_until_crash(load: Arc<Load>, url: String, request: Value) {
                 }
             }
             Err(error) => {
-                // Only the crash may cut an answer off.
-                assert!(load.crashing.load(Ordering::SeqCst), "{error}");
+                // Only the end of the server may cut an answer off.
+                assert!(load.ending.load(Ordering::SeqCst), "{error}");
                 return;
             }
         }

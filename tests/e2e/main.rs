@@ -18,3 +18,4 @@ mod crash;
 mod javascript;
 mod lenient_provider;
 mod python;
+mod refusals;

@@ -21,7 +21,7 @@ function provider(issuer) {
     cookies: { keys: ['test'] },
     features: { devInteractions: { enabled: false } },
     pkce: { required: () => true },
-    // The clients of WIRE read `email` out of the ID token, not from the userinfo endpoint.
+    // Signing clients read `email` out of the ID token, not from the userinfo endpoint.
     conformIdTokenClaims: false,
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'] },
     scopes: ['openid', 'email', 'ci'],

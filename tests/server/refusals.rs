@@ -85,7 +85,7 @@ async fn nt_10_nt_11_an_issuer_that_is_not_listed_exactly_is_refused() {
         "https://a.wild.example.com/id/..",
         "",
     ] {
-        refusals.claims(issuer, json!({ "iss": issuer }), &["ssuer"]).await;
+        refusals.claims(issuer, json!({ "iss": issuer }), &["iss"]).await;
     }
 }
 
@@ -144,9 +144,10 @@ async fn nt_21_nt_23_nt_24_wrong_audience_times_and_types_are_refused_by_name() 
     for exp in [json!(null), json!("never"), json!(now - 3600), json!(-1), json!(1e308)] {
         refusals.claims("expiry", json!({ "exp": exp }), &["exp"]).await;
     }
-    for nbf in [json!("99999999999"), json!(now + 3600), json!({})] {
+    for nbf in [json!("99999999999"), json!({})] {
         refusals.claims("not before", json!({ "nbf": nbf }), &["nbf"]).await;
     }
+    refusals.claims("not yet", json!({ "nbf": now + 3600 }), &["not valid before"]).await;
     for iat in [json!("1"), json!(now + 3600), json!(now - 700)] {
         refusals.claims("issued at (max-token-age is 600)", json!({ "iat": iat }), &[]).await;
     }

@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use crate::world::{EMAIL_ISSUER, now};
 
 /// The key of a test's issuers.
-pub struct IssuerKey {
+pub(crate) struct IssuerKey {
     pkcs8: Vec<u8>,
     point: Vec<u8>,
 }
 
 impl IssuerKey {
-    pub fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
         Self {
             pkcs8: pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
@@ -28,7 +28,7 @@ impl IssuerKey {
         }
     }
 
-    pub fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         let (x, y) = self.point[1..].split_at(32);
         let key = json!({
             "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1",
@@ -38,13 +38,13 @@ impl IssuerKey {
     }
 
     /// A token of these claims under a correct header.
-    pub fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "k1" });
         self.sign_raw(&header.to_string(), &claims.to_string())
     }
 
     /// A token of any header and payload text, with a signature that is right for them.
-    pub fn sign_raw(&self, header: &str, payload: &str) -> String {
+    pub(crate) fn sign_raw(&self, header: &str, payload: &str) -> String {
         let signed =
             format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let key = EncodingKey::from_ec_der(&self.pkcs8);
@@ -53,7 +53,7 @@ impl IssuerKey {
     }
 
     /// A token by the library's own encoder, as a provider would make it.
-    pub fn sign_by_library(&self, claims: &Value) -> String {
+    pub(crate) fn sign_by_library(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some("k1".to_owned());
         jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(&self.pkcs8)).unwrap()
@@ -61,7 +61,7 @@ impl IssuerKey {
 }
 
 /// Claims that are right in every respect.
-pub fn email_claims() -> Value {
+pub(crate) fn email_claims() -> Value {
     let now = now().unix_seconds();
     json!({
         "iss": EMAIL_ISSUER, "aud": "sigstore", "sub": "jane-1", "iat": now, "exp": now + 300,
@@ -70,7 +70,7 @@ pub fn email_claims() -> Value {
 }
 
 /// The same with some members replaced; `null` removes one.
-pub fn with(mut claims: Value, changes: Value) -> Value {
+pub(crate) fn with(mut claims: Value, changes: Value) -> Value {
     let members = claims.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() {
@@ -83,7 +83,7 @@ pub fn with(mut claims: Value, changes: Value) -> Value {
 }
 
 /// A fresh public key as PEM, and its signature over `challenge` in base64.
-pub fn key_and_proof(challenge: &str) -> (String, String) {
+pub(crate) fn key_and_proof(challenge: &str) -> (String, String) {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
     let mut spki = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
     spki.extend_from_slice(pair.public_key().as_ref());

@@ -21,36 +21,36 @@ use tempfile::TempDir;
 use crate::token::IssuerKey;
 
 /// The issuers of every world; their keys are the same test key.
-pub const EMAIL_ISSUER: &str = "https://accounts.example.com";
-pub const CI_ISSUER: &str = "https://ci.example.com";
-pub const DEX_ISSUER: &str = "https://dex.example.com/auth";
-pub const DOWN_ISSUER: &str = "http://127.0.0.1:9";
+pub(crate) const EMAIL_ISSUER: &str = "https://accounts.example.com";
+pub(crate) const CI_ISSUER: &str = "https://ci.example.com";
+pub(crate) const DEX_ISSUER: &str = "https://dex.example.com/auth";
+pub(crate) const DOWN_ISSUER: &str = "http://127.0.0.1:9";
 
-pub struct World {
-    pub folder: TempDir,
-    pub issuer_key: IssuerKey,
-    pub running: serve::Running,
-    pub client: reqwest::Client,
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) issuer_key: IssuerKey,
+    pub(crate) running: serve::Running,
+    pub(crate) client: reqwest::Client,
 }
 
 /// An answer, read whole.
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
     }
 
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         self.json()["message"].as_str().unwrap_or_else(|| panic!("{}", self.body)).to_owned()
     }
 
     /// The chain of a successful answer, leaf first.
-    pub fn chain(&self) -> Vec<Certificate> {
+    pub(crate) fn chain(&self) -> Vec<Certificate> {
         assert_eq!(self.status, 200, "{}", self.body);
         let body = self.json();
         let members: Vec<&String> = body.as_object().unwrap().keys().collect();
@@ -69,12 +69,12 @@ impl Answer {
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// `more` is added to the end of `mayfly.yaml`.
-    pub async fn start_with(more: &str) -> Self {
+    pub(crate) async fn start_with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let issuer_key = IssuerKey::generate();
         write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
@@ -92,54 +92,54 @@ impl World {
         Self { folder, issuer_key, running, client: reqwest::Client::new() }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.public_address())
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         answer(self.client.get(self.url(path))).await
     }
 
     /// `POST /api/v2/signingCert` with any body.
-    pub async fn post(&self, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, body: &Value) -> Answer {
         let request = self.client.post(self.url("/api/v2/signingCert"));
         answer(request.body(body.to_string())).await
     }
 
     /// A well-made request for `token`, with a fresh key and a proof over `challenge`.
-    pub async fn request(&self, token: &str, challenge: &str) -> Answer {
+    pub(crate) async fn request(&self, token: &str, challenge: &str) -> Answer {
         self.post(&signing_request(token, challenge)).await
     }
 
     /// The number of entries in the log, as its checkpoint says.
-    pub async fn log_size(&self) -> u64 {
+    pub(crate) async fn log_size(&self) -> u64 {
         let checkpoint = self.get("/log/checkpoint").await;
         checkpoint.body.lines().nth(1).unwrap().parse().unwrap()
     }
 
-    pub fn audit_lines(&self) -> Vec<Value> {
+    pub(crate) fn audit_lines(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("audit.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     Answer { status, headers, body: response.text().await.unwrap() }
 }
 
-pub fn load(folder: &Path) -> Result<config::Config, config::ConfigErrors> {
+pub(crate) fn load(folder: &Path) -> Result<config::Config, config::ConfigErrors> {
     config::load(&folder.join("mayfly.yaml"), LoadOptions { dev: false })
 }
 
 /// A request with a fresh P-256 key and a proof over `challenge`.
-pub fn signing_request(token: &str, challenge: &str) -> Value {
+pub(crate) fn signing_request(token: &str, challenge: &str) -> Value {
     let (public_key, proof) = crate::token::key_and_proof(challenge);
     json!({
         "credentials": { "oidcIdentityToken": token },
@@ -151,7 +151,7 @@ pub fn signing_request(token: &str, challenge: &str) -> Value {
 }
 
 /// `NAME.pem` and `NAME-chain.pem` in `folder`.
-pub async fn write_authority(folder: &Path, name: &str, algorithm: SignatureAlgorithm) {
+pub(crate) async fn write_authority(folder: &Path, name: &str, algorithm: SignatureAlgorithm) {
     let now = SystemClock.now().minus_ms(60_000);
     let root_key = keys::file::generate(algorithm).unwrap();
     let key = keys::file::generate(algorithm).unwrap();
@@ -163,13 +163,10 @@ pub async fn write_authority(folder: &Path, name: &str, algorithm: SignatureAlgo
         serial: random_serial(),
     };
     let root = ceremony::create_root(&*root_key.signer, &new("Test Root", 30)).await.unwrap();
-    let issuing = ceremony::create_intermediate(
-        &root,
-        &*root_key.signer,
-        &*key.signer,
-        &new(&format!("Test {name}"), 20),
-    );
-    let issuing = issuing.await.unwrap();
+    let common_name = format!("Test {name}");
+    let new = new(&common_name, 20);
+    let made = ceremony::create_intermediate(&root, &*root_key.signer, &*key.signer, &new);
+    let issuing = made.await.unwrap();
     key.write_new(&folder.join(format!("{name}.pem"))).unwrap();
     let chain = format!("{}{}", issuing.pem(), root.pem());
     fs::write(folder.join(format!("{name}-chain.pem")), chain).unwrap();
@@ -181,7 +178,7 @@ fn random_serial() -> Serial {
     Serial::from_random(random)
 }
 
-pub fn mayfly_yaml(authority: &str, more: &str) -> String {
+pub(crate) fn mayfly_yaml(authority: &str, more: &str) -> String {
     format!(
         "listen: 127.0.0.1:0\n\
          url: https://ca.example.com\n\
@@ -192,7 +189,7 @@ pub fn mayfly_yaml(authority: &str, more: &str) -> String {
     )
 }
 
-pub fn issuers(key: &IssuerKey) -> String {
+pub(crate) fn issuers(key: &IssuerKey) -> String {
     let jwks = key.jwks();
     format!(
         r#"oidc-issuers:
@@ -201,7 +198,7 @@ pub fn issuers(key: &IssuerKey) -> String {
     client-id: sigstore
     type: email
     jwks: '{jwks}'
-    max-token-age: 600
+    max-token-age: 10m
     replay-guard: false
   https://once.example.com:
     issuer-url: https://once.example.com
@@ -244,6 +241,6 @@ ci-issuer-metadata:
     )
 }
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemClock.now()
 }

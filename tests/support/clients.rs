@@ -1,5 +1,6 @@
 //! Clients and judges: who asks for certificates, and who says whether they are right.
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -27,7 +28,7 @@ impl PlainClient {
         }
     }
 
-    /// A request (WIRE 1.2 A) with a proof of possession over `claim`.
+    /// A request (Fulcio API, `publicKeyRequest`) with a proof of possession over `claim`.
     pub(crate) fn request(&self, token: &str, claim: &str) -> Value {
         let proof = self.key.sign(claim.as_bytes()).unwrap();
         json!({
@@ -40,7 +41,7 @@ impl PlainClient {
     }
 }
 
-/// A request (WIRE 1.2 B) with the PEM of a CSR.
+/// A request (Fulcio API, `certificateSigningRequest`) with the PEM of a CSR.
 pub(crate) fn csr_request(token: &str, csr: &Path) -> Value {
     json!({
         "credentials": {"oidcIdentityToken": token},
@@ -173,6 +174,6 @@ fn with_script(script: &str, arguments: &[&Path]) -> Vec<PathBuf> {
 }
 
 /// Runs openssl.
-pub(crate) fn openssl(arguments: &[&str]) -> Outcome {
+pub(crate) fn openssl<S: AsRef<OsStr>>(arguments: &[S]) -> Outcome {
     run("openssl", arguments)
 }

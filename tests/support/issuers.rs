@@ -16,7 +16,7 @@ pub(crate) fn ci(url: &str) -> String {
     CI.replace("ISSUER", url)
 }
 
-/// The claims are those of GitHub's tokens; every construct of WIRE 1.9 has its place.
+/// The claims are those of GitHub's tokens; every construct of a template has its place.
 const CI: &str = r#"
 oidc-issuers:
   ISSUER:
@@ -37,17 +37,17 @@ ci-issuer-metadata:
       github-workflow-ref: ref
       build-signer-uri: "{{ .url }}/{{ .job_workflow_ref }}"
       build-signer-digest: job_workflow_sha
-      runner-environment: "{{ if eq .runner_environment \"hosted\" }}forge-hosted{{ else }}own{{ end }}"
+      runner-environment: '{{ if eq .runner_environment "hosted" }}forge-hosted{{ else }}own{{end}}'
       source-repository-uri: "{{ .url }}/{{ .repository }}"
       source-repository-digest: sha
       source-repository-ref: ref
       source-repository-identifier: repository_id
-      source-repository-owner-uri: "{{ .url }}/{{ index . \"forge.example.com/owner\" }}"
+      source-repository-owner-uri: '{{ .url }}/{{ index . "forge.example.com/owner" }}'
       source-repository-owner-identifier: repository_owner_id
       build-config-uri: "{{ .url }}/{{ .workflow_ref }}"
       build-config-digest: workflow_sha
       build-trigger: event_name
-      run-invocation-uri: "{{ .url }}/{{ .repository }}/runs/{{ .run_id }}/attempts/{{ .run_attempt }}"
+      run-invocation-uri: "{{.url}}/{{.repository}}/runs/{{.run_id}}/attempts/{{.run_attempt}}"
       source-repository-visibility-at-signing: repository_visibility
       deployment-environment: environment
     subject-alternative-name-template: "{{ .url }}/{{ .job_workflow_ref }}"

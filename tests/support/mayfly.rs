@@ -57,12 +57,7 @@ impl Mayfly {
         &self.url
     }
 
-    /// Where its configuration, keys and data are; tests put their own files here too.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// A path in [`Self::directory`].
+    /// A path beside its configuration, keys and data; tests put their own files here too.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -101,9 +96,16 @@ impl Mayfly {
     pub(crate) fn trust_config(&self, rekor: &Rekor) -> PathBuf {
         let file = self.path("trust_config.json");
         let (key, out) = (rekor.key().to_str().unwrap(), file.to_str().unwrap());
-        let arguments = ["--rekor-url", rekor.url(), "--rekor-key", key, "--out", out];
-        self.command(&[&["trust", "config"], &arguments[..]].concat())
-            .success();
+        let rekor = [
+            "--rekor-api",
+            "1",
+            "--rekor-url",
+            rekor.url(),
+            "--rekor-key",
+            key,
+        ];
+        let arguments = [&["trust", "config", "--out", out], &rekor[..]].concat();
+        self.command(&arguments).success();
         file
     }
 
@@ -166,7 +168,7 @@ fn write_configuration(directory: &Path, issuers: &str) -> String {
     url
 }
 
-/// Root and issuing CA as WIRE 2.1 wants them, and the log's key.
+/// Root and issuing CA as the certificate profile wants them, and the log's key.
 fn hold_ceremony(ca: CaKey, directory: &Path) {
     fs::create_dir(directory).unwrap();
     let algorithm = match ca {

@@ -4,8 +4,10 @@
 //! Knows nothing of what runs. Every wait has a deadline.
 use std::{
     fs::{self, File},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -207,16 +209,26 @@ fn finish(command: &mut Command) -> Outcome {
     }
 }
 
-/// A port of 127.0.0.1 that is free now. Another process could take it before it is used, which
-/// shows as a server that does not start.
+/// A port of 127.0.0.1 that is free, and stays free while its server is down: it lies below those
+/// that the kernel gives to outgoing connections, and no other test of this process gets it.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = u32::from(PORTS.end - PORTS.start);
+    for _ in 0..ports {
+        // Two test runs at once begin at different places.
+        let step = std::process::id()
+            .wrapping_mul(97)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(step % ports).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
 
+/// Linux gives 32768 and up to outgoing connections.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 const INSTALL_HINT: &str = "tests/run installs what the tests need";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);

@@ -11,7 +11,11 @@ mod issuer;
 mod metadata;
 mod names;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     ConfigErrors, Fault, Mistake, Position,
@@ -21,7 +25,8 @@ use super::{
 };
 use crate::{
     identity::{CiProvider, Email, IssuerType, Profile, Profiles, PublishedIssuer},
-    oidc::IssuerSettings,
+    oidc::{IssuerSettings, IssuerTable, IssuerTableError},
+    time::SystemClock,
 };
 
 /// An issuer file that has no mistakes of its own.
@@ -101,9 +106,11 @@ impl IssuerFile {
     /// What serving these issuers needs.
     ///
     /// # Errors
-    /// Each issuer whose type is not built in this version, by name.
+    /// Each issuer whose type is not built in this version, by name; or what the issuer table
+    /// itself refuses, such as patterns that overlap (NT-38) and key sets without a usable key.
     pub fn for_serving(self) -> Result<(Vec<IssuerSettings>, Profiles), ConfigErrors> {
         let mut mistakes = Mistakes::in_file(&self.path);
+        let mut positions = HashMap::new();
         let mut settings = Vec::new();
         let mut profiles = Vec::new();
         for Issuer { at, settings: own, published, kind } in self.issuers {
@@ -115,14 +122,31 @@ impl IssuerFile {
                     continue;
                 }
             };
+            positions.insert(own.name.clone(), at);
             settings.push(own);
             profiles.push((published, profile));
+        }
+        if mistakes.is_empty()
+            && let Err(source) = IssuerTable::new(settings.clone(), Arc::new(SystemClock))
+        {
+            let at = positions.get(name_of(&source)).copied().unwrap_or(Position::START);
+            mistakes.add(at, Fault::IssuerTable { source });
         }
         let mistakes = mistakes.into_vec();
         if !mistakes.is_empty() {
             return Err(ConfigErrors { mistakes });
         }
         Ok((settings, Profiles::new(profiles)))
+    }
+}
+
+/// The entry that the issuer table blames.
+fn name_of(error: &IssuerTableError) -> &str {
+    match error {
+        IssuerTableError::Setting { name, .. }
+        | IssuerTableError::Keys { name, .. }
+        | IssuerTableError::Twice { name }
+        | IssuerTableError::Overlap { name, .. } => name,
     }
 }
 

@@ -51,7 +51,9 @@ impl SqliteCoordinator {
             .name("log-commit".to_owned())
             .spawn(move || work(worker.0, &worker.1, open_file, opened, &inbox))
             .map_err(|error| storage(&store, "start its thread", error))?;
-        opening.await.map_err(|_| closed(&store, "its thread ended"))??;
+        opening
+            .await
+            .map_err(|_| closed(&store, "its thread ended"))??;
         Ok(Self { store, jobs })
     }
 
@@ -65,8 +67,12 @@ impl SqliteCoordinator {
             // The receiver may have gone away; the work is done all the same.
             let _ = answer.send(worker.run(job));
         });
-        self.jobs.send(job).map_err(|_| closed(&self.store, "it was closed"))?;
-        answered.await.map_err(|_| closed(&self.store, "it was closed"))?
+        self.jobs
+            .send(job)
+            .map_err(|_| closed(&self.store, "it was closed"))?;
+        answered
+            .await
+            .map_err(|_| closed(&self.store, "it was closed"))?
     }
 }
 
@@ -89,7 +95,10 @@ impl Coordinator for SqliteCoordinator {
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome> {
         Box::pin(async move {
-            match self.run(move |connection, store| step(connection, store, &commit)).await {
+            match self
+                .run(move |connection, store| step(connection, store, &commit))
+                .await
+            {
                 Ok(true) => CommitOutcome::Committed,
                 Ok(false) => CommitOutcome::Conflict,
                 Err(error) => CommitOutcome::Unknown(error),
@@ -113,7 +122,9 @@ impl Coordinator for SqliteCoordinator {
             let close: Job = Box::new(move |worker| {
                 // Closing the connection moves the WAL into the file and releases the lock.
                 worker.connection = None;
-                worker.closed_by.get_or_insert_with(|| "it was closed".to_owned());
+                worker
+                    .closed_by
+                    .get_or_insert_with(|| "it was closed".to_owned());
                 let _ = answer.send(());
             });
             if self.jobs.send(close).is_ok() {
@@ -170,7 +181,11 @@ fn work(
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut worker = Worker { store, connection: Some(connection), closed_by: None };
+    let mut worker = Worker {
+        store,
+        connection: Some(connection),
+        closed_by: None,
+    };
     while let Ok(job) = inbox.recv() {
         job(&mut worker);
     }
@@ -190,7 +205,9 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed("lock it; is another mayfly using this log?"))?;
-    connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed("configure it"))?;
+    connection
+        .execute_batch("PRAGMA synchronous = FULL")
+        .map_err(failed("configure it"))?;
     let synchronous: i64 = connection
         .query_row("PRAGMA synchronous", [], |row| row.get(0))
         .map_err(failed("configure it"))?;
@@ -199,7 +216,9 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
         return Err(storage(store, "make it flush every commit", source));
     }
     if open_file == OpenFile::OrCreate {
-        connection.execute_batch(SCHEMA).map_err(failed("write its tables"))?;
+        connection
+            .execute_batch(SCHEMA)
+            .map_err(failed("write its tables"))?;
         sync_parent(path).map_err(|error| storage(store, "flush its directory", error))?;
     }
     check(store, &connection)?;
@@ -214,12 +233,17 @@ fn check(store: &str, connection: &Connection) -> Result<(), CoordinatorError> {
     if verdict == "ok" {
         return Ok(());
     }
-    Err(CoordinatorError::Damaged { store: store.to_owned(), what: verdict })
+    Err(CoordinatorError::Damaged {
+        store: store.to_owned(),
+        what: verdict,
+    })
 }
 
 /// SQLite flushes the directory for its WAL, but not for a new main file.
 fn sync_parent(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let parent = path
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_owned);
     std::fs::File::open(parent)?.sync_all()
 }
 
@@ -230,18 +254,26 @@ fn create(
     head: &Head,
 ) -> Result<(), CoordinatorError> {
     let failed = |error| storage(store, "create the log", error);
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     let logs: i64 = transaction
         .query_row("SELECT count(*) FROM log", [], |row| row.get(0))
         .map_err(failed)?;
     if logs != 0 {
-        return Err(CoordinatorError::AlreadyExists { store: store.to_owned() });
+        return Err(CoordinatorError::AlreadyExists {
+            store: store.to_owned(),
+        });
     }
     transaction
         .execute(
             "INSERT INTO log (only, format, instance, log_id, origin) VALUES (1, ?1, ?2, ?3, ?4)",
-            params![FORMAT, identity.instance, identity.log_id.0, identity.origin],
+            params![
+                FORMAT,
+                identity.instance,
+                identity.log_id.0,
+                identity.origin
+            ],
         )
         .map_err(failed)?;
     transaction
@@ -266,9 +298,14 @@ fn step(
     commit: &Commit,
 ) -> Result<bool, CoordinatorError> {
     let failed = |error| storage(store, "commit a batch", error);
-    let Commit { expected, next, entries } = commit;
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let Commit {
+        expected,
+        next,
+        entries,
+    } = commit;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     let changed = transaction
         .prepare_cached(
             "UPDATE head SET size = ?1, root = ?2, timestamp_ms = ?3, checkpoint = ?4
@@ -313,38 +350,63 @@ fn load(connection: &mut Connection, store: &str) -> Result<Option<Stored>, Coor
     let transaction = connection.transaction().map_err(failed)?;
     // A file that is no log of ours has no such table: that is an answer, not a broken disk.
     let tables: i64 = transaction
-        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'log'", [], |row| row.get(0))
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'log'",
+            [],
+            |row| row.get(0),
+        )
         .map_err(failed)?;
     if tables == 0 {
         return Ok(None);
     }
     let identity = transaction
-        .query_row("SELECT format, instance, log_id, origin FROM log", [], |row| {
-            let log_id = LogId(row.get(2)?);
-            Ok((
-                row.get::<_, i64>(0)?,
-                LogIdentity { instance: row.get(1)?, log_id, origin: row.get(3)? },
-            ))
-        })
+        .query_row(
+            "SELECT format, instance, log_id, origin FROM log",
+            [],
+            |row| {
+                let log_id = LogId(row.get(2)?);
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    LogIdentity {
+                        instance: row.get(1)?,
+                        log_id,
+                        origin: row.get(3)?,
+                    },
+                ))
+            },
+        )
         .optional()
         .map_err(failed)?;
-    let Some((format, identity)) = identity else { return Ok(None) };
+    let Some((format, identity)) = identity else {
+        return Ok(None);
+    };
     if format != FORMAT {
         let what = format!("table log, format {format} (this version knows {FORMAT}),");
-        return Err(CoordinatorError::Damaged { store: store.to_owned(), what });
+        return Err(CoordinatorError::Damaged {
+            store: store.to_owned(),
+            what,
+        });
     }
     let head = transaction
-        .query_row("SELECT size, root, timestamp_ms, checkpoint FROM head", [], |row| {
-            Ok(Head {
-                size: from_sql(row, 0)?,
-                root: row.get(1)?,
-                timestamp: Timestamp::from_unix_ms(from_sql(row, 2)?),
-                checkpoint: Bytes::from(row.get::<_, Vec<u8>>(3)?),
-            })
-        })
+        .query_row(
+            "SELECT size, root, timestamp_ms, checkpoint FROM head",
+            [],
+            |row| {
+                Ok(Head {
+                    size: from_sql(row, 0)?,
+                    root: row.get(1)?,
+                    timestamp: Timestamp::from_unix_ms(from_sql(row, 2)?),
+                    checkpoint: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+                })
+            },
+        )
         .map_err(failed)?;
     let batches = load_batches(&transaction, store)?;
-    Ok(Some(Stored { identity, head, batches }))
+    Ok(Some(Stored {
+        identity,
+        head,
+        batches,
+    }))
 }
 
 fn load_batches(
@@ -375,7 +437,10 @@ fn load_batches(
             return Ok(batch);
         }
         let what = format!("table batch, first_index {}", batch.first_index);
-        Err(CoordinatorError::Damaged { store: store.to_owned(), what })
+        Err(CoordinatorError::Damaged {
+            store: store.to_owned(),
+            what,
+        })
     };
     rows.into_iter().map(sound).collect()
 }
@@ -395,11 +460,18 @@ fn storage(
     doing: &'static str,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> CoordinatorError {
-    CoordinatorError::Storage { store: store.to_owned(), doing, source: source.into() }
+    CoordinatorError::Storage {
+        store: store.to_owned(),
+        doing,
+        source: source.into(),
+    }
 }
 
 fn closed(store: &str, reason: &str) -> CoordinatorError {
-    CoordinatorError::Closed { store: store.to_owned(), reason: reason.to_owned() }
+    CoordinatorError::Closed {
+        store: store.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// The layout of the tables below.
