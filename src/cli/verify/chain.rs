@@ -53,7 +53,7 @@ pub fn verify(
 }
 
 /// Which rule a chain breaks.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChainFault {
     /// Nothing above the leaf.
     #[error("there is no certificate above the leaf")]

@@ -14,5 +14,5 @@ pub mod inclusion;
 pub mod presented;
 pub mod sct;
 
-
-
+#[cfg(test)]
+mod tests;
