@@ -2,19 +2,13 @@
 //!
 //! In: what the client sent (key and signature, or a CSR) and the [`Identity`] it must be bound
 //! to. Out: a [`ProvenKey`]. Knows nothing of policy and certificates.
-use crate::{
-    identity::Identity,
-    x509::{PublicKey, csr::CsrError, public_key::KeyError},
-};
+use crate::{identity::Identity, x509::{PublicKey, csr::CsrError, public_key::KeyError}};
 
 /// What a client sends to show that it holds the private key.
 #[derive(Clone, Debug)]
 pub enum Possession {
     /// WIRE 1.2 A: key as PEM or DER, signature over one of the identity's challenges.
-    Signature {
-        public_key: Vec<u8>,
-        signature: Vec<u8>,
-    },
+    Signature { public_key: Vec<u8>, signature: Vec<u8> },
     /// WIRE 1.2 B: PEM of a PKCS #10.
     Csr(Vec<u8>),
 }

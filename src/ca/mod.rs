@@ -4,9 +4,7 @@
 //! Knows nothing of tokens, HTTP and storage.
 use std::sync::Arc;
 
-use crate::{
-    ct, keys::SignError, log::LoggedSct, policy::Approved, time::Timestamp, x509::Certificate,
-};
+use crate::{ct, keys::SignError, log::LoggedSct, policy::Approved, time::Timestamp, x509::Certificate};
 
 /// 20 octets, positive, at least 64 random bits (NT-45). Randomness is an argument of its maker.
 #[derive(Clone, Debug)]

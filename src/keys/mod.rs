@@ -40,11 +40,7 @@ pub trait Signer: Send + Sync + fmt::Debug {
 pub enum SignError {
     /// The service behind the key did not answer, or not in time.
     #[error("key {key}: could not be reached")]
-    Unavailable {
-        key: String,
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
+    Unavailable { key: String, #[source] source: Option<Box<dyn std::error::Error + Send + Sync>> },
     /// The key answered, but not with a signature that verifies.
     #[error("key {key}: the signature it returned does not verify")]
     BadSignature { key: String },

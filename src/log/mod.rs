@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{
-    ct::{Entry, LogId, SignedCertificateTimestamp},
-    time::Clock,
-};
+use crate::{ct::{Entry, LogId, SignedCertificateTimestamp}, time::Clock};
 
 /// An SCT that was verified under the log's key and whose entry is durably committed. Made only
 /// by [`Log::submit`].
