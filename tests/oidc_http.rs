@@ -1,4 +1,9 @@
 //! Token verification against issuers that are served over HTTP, and that misbehave.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../src/oidc/fakes.rs"]
 mod fakes;
@@ -27,9 +32,12 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 #[derive(Clone)]
 struct Provider {
     url: String,
-    scripts: Arc<Mutex<Vec<(&'static str, VecDeque<Answer>)>>>,
+    scripts: Arc<Mutex<Vec<Script>>>,
     asked: Arc<AtomicUsize>,
 }
+
+/// A path and its answers.
+type Script = (&'static str, VecDeque<Answer>);
 
 #[derive(Clone)]
 enum Answer {

@@ -48,7 +48,7 @@ fn a_certificate_comes_with_its_chain_and_the_timestamp_it_was_given() {
 
     assert_eq!(issued.not_before(), Timestamp::from_unix_seconds(now().unix_seconds()));
     assert_eq!(issued.not_after().ms_since(issued.not_before()), 600_000);
-    assert_eq!(issued.log_index(), 5);
+    assert_eq!(issued.log_index(), Some(5));
     assert_eq!(issued.identity().san().value(), "p@example.com");
     let leaf = Leaf::parse_certificate(issued.der()).unwrap();
     let list = SignedCertificateTimestampList::decode(leaf.sct_list().unwrap()).unwrap();

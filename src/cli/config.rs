@@ -134,14 +134,15 @@ struct LogLine {
 impl Understood {
     async fn of(configuration: Config, clock: &Arc<dyn Clock>) -> Self {
         let mut problems = Vec::new();
-        let log = LogLine::of(&configuration.log, clock, &mut problems);
+        let log = LogLine::of(&configuration, clock, &mut problems).await;
         let published = configuration.profiles.published();
         let issuers = published.iter().map(IssuerLine::of).collect();
         let authorities = configuration.authorities.iter().map(AuthorityLine::of).collect();
         if let Err(error) = IssuerTable::new(configuration.issuers, Arc::clone(clock)) {
             problems.push(with_causes(&error));
         }
-        check_authorities(configuration.authorities, clock.now(), &mut problems).await;
+        let dev = configuration.dev;
+        check_authorities(configuration.authorities, clock.now(), dev, &mut problems).await;
         Self {
             listen: configuration.listen.to_string(),
             private: configuration.private.map(|address| address.to_string()),
@@ -220,9 +221,13 @@ impl AuthorityLine {
 }
 
 impl LogLine {
-    fn of(choice: &LogChoice, clock: &Arc<dyn Clock>, problems: &mut Vec<String>) -> Option<Self> {
-        let LogChoice::Embedded { data, origin, key, .. } = choice else { return None };
-        let id = match serve::log_settings(choice, clock) {
+    async fn of(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        problems: &mut Vec<String>,
+    ) -> Option<Self> {
+        let LogChoice::Embedded { data, origin, key, .. } = &config.log else { return None };
+        let id = match serve::log_settings(config, clock).await {
             Ok(settings) => settings
                 .map(|settings| LogId::from_spki(settings.signer.public_key_der()).to_string()),
             Err(error) => {
@@ -251,12 +256,13 @@ impl LogLine {
 async fn check_authorities(
     authorities: Vec<Authority>,
     now: Timestamp,
+    dev: bool,
     problems: &mut Vec<String>,
 ) {
     let mut opened = Vec::new();
     let configured = authorities.len();
     for authority in authorities {
-        match serve::open_authority(authority, now).await {
+        match serve::open_authority(authority, now, dev).await {
             Ok(authority) => opened.push(authority),
             Err(error) => problems.push(with_causes(&error)),
         }

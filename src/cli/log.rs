@@ -56,7 +56,8 @@ pub async fn run(
 ) -> Result<(), CliError> {
     let LogCommand::Init(arguments) = arguments.command;
     let configuration = config::load(&arguments.config, LoadOptions { dev: arguments.dev })?;
-    let settings = serve::log_settings(&configuration.log, &clock)
+    let settings = serve::log_settings(&configuration, &clock)
+        .await
         .map_err(|source| CliError::Start { source })?
         .ok_or(CliError::NoEmbeddedLog { consequence: "there is nothing to create" })?;
     Log::init(&settings).await.map_err(|source| CliError::LogInit { source })?;

@@ -92,11 +92,11 @@ pub async fn run(
 ) -> Result<(), CliError> {
     match arguments.command {
         TrustCommand::Root(arguments) => {
-            let subject = Subject::read(&arguments, clock)?;
+            let subject = Subject::read(&arguments, clock).await?;
             finish(&subject.trusted_root()?, arguments.out.as_deref(), out)
         }
         TrustCommand::Config(arguments) => {
-            let subject = Subject::read(&arguments, clock)?;
+            let subject = Subject::read(&arguments, clock).await?;
             let services = trust::signing_config(subject.services()?);
             let document = trust::client_trust_config(subject.trusted_root()?, services);
             finish(&document, arguments.out.as_deref(), out)
@@ -114,9 +114,13 @@ struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn read(arguments: &'a DocumentArguments, clock: Arc<dyn Clock>) -> Result<Self, CliError> {
+    async fn read(
+        arguments: &'a DocumentArguments,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CliError> {
         let configuration = config::load(&arguments.config, LoadOptions { dev: arguments.dev })?;
-        let log = serve::log_settings(&configuration.log, &clock)
+        let log = serve::log_settings(&configuration, &clock)
+            .await
             .map_err(|source| CliError::Start { source })?;
         let starts = configuration.authorities.iter().filter_map(|one| span(one).map(|s| s.start));
         let since = starts.min().unwrap_or_else(|| clock.now());
