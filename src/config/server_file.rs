@@ -11,7 +11,7 @@ use super::{
     document::{self, Content, Node},
     fault::Suggestion,
     fields::{Fields, Located, Mistakes, Spelling, items_of},
-    read_text,
+    limits, read_text,
 };
 use crate::{
     identity::Profiles,
@@ -345,82 +345,10 @@ impl Reader<'_> {
     }
 
     fn limits(&mut self, fields: &mut Fields) -> Option<Limits> {
-        let defaults = Limits::default();
-        let Some(node) = fields.take("limits", self.mistakes) else {
-            return Some(defaults);
-        };
-        let mut fields = Fields::of(&node, "limits", Spelling::Kebab, self.mistakes)?;
-        let mistakes = &mut *self.mistakes;
-        let in_flight = fields.count("requests-in-flight", mistakes);
-        let body = fields.size_bytes("body-size", mistakes);
-        let token = fields.size_bytes("token-size", mistakes);
-        let deadline = fields.duration_ms("deadline", mistakes);
-        let header = fields.duration_ms("header-timeout", mistakes);
-        let idle = fields.duration_ms("idle-timeout", mistakes);
-        fields.refuse_rest(mistakes);
-        let mut within = |key: &str, given: Option<Located<u64>>, default: u64, low, high, unit| {
-            let Some(Located { at, value }) = given else {
-                return default;
-            };
-            if !(low..=high).contains(&value) {
-                let range = format!("{low} to {high} {unit}");
-                mistakes.add(
-                    at,
-                    Fault::OutOfRange {
-                        key: key.to_owned(),
-                        range,
-                    },
-                );
-            }
-            value
-        };
-        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (body_max, token_max) = (defaults.body_bytes as u64, defaults.token_bytes as u64);
-        let flights = defaults.requests_in_flight as u64;
-        Some(Limits {
-            requests_in_flight: size(within(
-                "requests-in-flight",
-                in_flight,
-                flights,
-                1,
-                65_536,
-                "requests",
-            )),
-            // More than the defaults serves no client and only helps an attacker (DESIGN, 4).
-            body_bytes: size(within("body-size", body, body_max, 4096, body_max, "bytes")),
-            token_bytes: size(within(
-                "token-size",
-                token,
-                token_max,
-                1024,
-                token_max,
-                "bytes",
-            )),
-            deadline_ms: within(
-                "deadline",
-                deadline,
-                defaults.deadline_ms,
-                100,
-                60_000,
-                "ms",
-            ),
-            header_timeout_ms: within(
-                "header-timeout",
-                header,
-                defaults.header_timeout_ms,
-                100,
-                120_000,
-                "ms",
-            ),
-            idle_timeout_ms: within(
-                "idle-timeout",
-                idle,
-                defaults.idle_timeout_ms,
-                1000,
-                3_600_000,
-                "ms",
-            ),
-        })
+        match fields.take("limits", self.mistakes) {
+            Some(node) => limits::read(&node, self.mistakes),
+            None => Some(Limits::default()),
+        }
     }
 
     fn not_built(&mut self, fields: &mut Fields, key: &'static str, what: &'static str) {
