@@ -219,6 +219,7 @@ fn what_is_not_built_yet_is_refused_by_name() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn each_field_of_the_server_file_refuses_what_it_cannot_be() {
     let log = "log: {data: d, origin: l.example/1, key: 'file:l.pem'";
     for (from, to, expected) in [
@@ -447,6 +448,7 @@ fn what_is_no_plain_yaml_is_refused_where_it_stands() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn each_field_of_an_issuer_refuses_what_it_cannot_be() {
     for (lines, expected) in [
         ("issuer-claim: email", "is not a path like"),
@@ -692,6 +694,7 @@ ci-issuer-metadata:
 ";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn ci_provider_metadata_is_checked_when_the_file_is_read() {
     assert!(IssuerFile::parse(CI, Path::new("i.yaml")).is_ok());
     for (from, to, expected) in [

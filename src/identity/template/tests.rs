@@ -106,6 +106,7 @@ fn nt_35_a_value_is_never_read_as_template_or_markup() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn everything_outside_the_subset_is_refused_at_load_with_its_position() {
     let unsupported = TemplateFault::Unsupported;
     for (template, at, fault) in [
