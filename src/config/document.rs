@@ -43,14 +43,20 @@ pub(super) struct Key {
 /// Reads the one document of `text`; `None` if there is nothing in it.
 pub(super) fn read(text: &str) -> Result<Option<Node>, (Position, Fault)> {
     if text.len() > MAX_FILE_BYTES {
-        let fault = Fault::FileTooLarge { limit_bytes: MAX_FILE_BYTES };
+        let fault = Fault::FileTooLarge {
+            limit_bytes: MAX_FILE_BYTES,
+        };
         return Err((Position::START, fault));
     }
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut reader =
-        Reader { parser, anchors: HashMap::new(), depth: 0, last: Position::START };
+    let mut reader = Reader {
+        parser,
+        anchors: HashMap::new(),
+        depth: 0,
+        last: Position::START,
+    };
     reader.document()
 }
 
@@ -78,7 +84,14 @@ impl Reader<'_, '_> {
                     let first = self.event()?;
                     root = Some(self.node(first)?);
                 }
-                _ => return Err((self.last, Fault::Syntax { problem: "unexpected".to_owned() })),
+                _ => {
+                    return Err((
+                        self.last,
+                        Fault::Syntax {
+                            problem: "unexpected".to_owned(),
+                        },
+                    ));
+                }
             }
         }
     }
@@ -90,10 +103,15 @@ impl Reader<'_, '_> {
                 Ok(event)
             }
             Err(error) => {
-                let at = error.problem_mark().map_or(self.last, |mark| position(&mark));
-                // The reader's own text repeats the place on further lines.
-                let problem = error.to_string().lines().next().unwrap_or_default().to_owned();
-                Err((at, Fault::Syntax { problem }))
+                let at = error
+                    .problem_mark()
+                    .map_or(self.last, |mark| position(&mark));
+                Err((
+                    at,
+                    Fault::Syntax {
+                        problem: error.problem().to_owned(),
+                    },
+                ))
             }
         }
     }
@@ -111,17 +129,30 @@ impl Reader<'_, '_> {
             | EventData::MappingStart { tag: Some(tag), .. } => {
                 return Err((at, Fault::Tag { tag }));
             }
-            EventData::Scalar { anchor, value, style, .. } => {
+            EventData::Scalar {
+                anchor,
+                value,
+                style,
+                ..
+            } => {
                 let plain = matches!(style, ScalarStyle::Plain);
                 (anchor, Content::Scalar { text: value, plain })
             }
             EventData::SequenceStart { anchor, .. } => (anchor, self.nested(at, Self::sequence)?),
             EventData::MappingStart { anchor, .. } => (anchor, self.nested(at, Self::mapping)?),
-            _ => return Err((at, Fault::Syntax { problem: "a value is missing".to_owned() })),
+            _ => {
+                return Err((
+                    at,
+                    Fault::Syntax {
+                        problem: "a value is missing".to_owned(),
+                    },
+                ));
+            }
         };
         let content = Rc::new(content);
         // Known only from here on, so that nothing can contain itself.
-        self.anchors.extend(anchor.map(|anchor| (anchor, Rc::clone(&content))));
+        self.anchors
+            .extend(anchor.map(|anchor| (anchor, Rc::clone(&content))));
         Ok(Node { at, content })
     }
 
@@ -159,17 +190,32 @@ impl Reader<'_, '_> {
                 return Err((at, Fault::KeyNotText));
             };
             if let Some(first_line) = lines.insert(text.clone(), at.line) {
-                return Err((at, Fault::DuplicateKey { key: text.clone(), first_line }));
+                return Err((
+                    at,
+                    Fault::DuplicateKey {
+                        key: text.clone(),
+                        first_line,
+                    },
+                ));
             }
             let value = self.event()?;
-            entries.push((Key { at, text: text.clone() }, self.node(value)?));
+            entries.push((
+                Key {
+                    at,
+                    text: text.clone(),
+                },
+                self.node(value)?,
+            ));
         }
     }
 }
 
 fn position(mark: &Mark) -> Position {
     let number = |zero_based: u64| usize::try_from(zero_based).unwrap_or(usize::MAX - 1) + 1;
-    Position { line: number(mark.line), column: number(mark.column) }
+    Position {
+        line: number(mark.line),
+        column: number(mark.column),
+    }
 }
 
 pub(super) fn is_null(node: &Node) -> bool {

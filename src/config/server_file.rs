@@ -9,9 +9,9 @@ use super::{
     Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
     PassphraseSource, Position, UrlFault,
     document::{self, Content, Node},
-    fields::{Fields, Located, Mistakes, Spelling, items_of},
     fault::Suggestion,
-    read_text,
+    fields::{Fields, Located, Mistakes, Spelling, items_of},
+    limits, read_text,
 };
 use crate::{
     identity::Profiles,
@@ -27,8 +27,12 @@ pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigEr
     let root = read_root(path, &mut mistakes);
     let config = root.and_then(|root| {
         let directory = path.parent().unwrap_or(Path::new(""));
-        let mut reader =
-            Reader { directory, options, mistakes: &mut mistakes, elsewhere: &mut elsewhere };
+        let mut reader = Reader {
+            directory,
+            options,
+            mistakes: &mut mistakes,
+            elsewhere: &mut elsewhere,
+        };
         reader.config(&root)
     });
     let mut found = mistakes.into_vec();
@@ -42,7 +46,9 @@ pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigEr
 
 /// The document in a file; notes why there is none.
 pub(super) fn read_root(path: &Path, mistakes: &mut Mistakes) -> Option<Node> {
-    let text = read_text(path).map_err(|fault| mistakes.add_for_file(fault)).ok()?;
+    let text = read_text(path)
+        .map_err(|fault| mistakes.add_for_file(fault))
+        .ok()?;
     match document::read(&text) {
         Ok(Some(root)) => Some(root),
         Ok(None) => {
@@ -89,7 +95,10 @@ impl Reader<'_> {
             issuers_path,
             issuers,
             profiles,
-            authorities: authorities?.into_iter().map(|located| located.value).collect(),
+            authorities: authorities?
+                .into_iter()
+                .map(|located| located.value)
+                .collect(),
             log: log?.value,
             audit: audit?,
             limits: limits?,
@@ -104,7 +113,10 @@ impl Reader<'_> {
 
     fn parse_address(&mut self, key: &str, at: Position, text: &str) -> Option<SocketAddr> {
         let expected = "an address and port such as 127.0.0.1:5555 or [::]:5555";
-        let fault = Fault::Expected { key: key.to_owned(), expected };
+        let fault = Fault::Expected {
+            key: key.to_owned(),
+            expected,
+        };
         self.mistakes.keep(at, text.parse().map_err(|_| fault))
     }
 
@@ -122,15 +134,14 @@ impl Reader<'_> {
 
     fn url(&mut self, fields: &mut Fields) -> Option<url::Url> {
         let Located { at, value } = fields.required_text("url", self.mistakes)?;
-        let checked = check_url(&value)
-            .map_err(|reason| Fault::Url { key: "url".to_owned(), reason });
+        let checked = check_url(&value).map_err(|reason| Fault::Url {
+            key: "url".to_owned(),
+            reason,
+        });
         self.mistakes.keep(at, checked)
     }
 
-    fn issuers(
-        &mut self,
-        fields: &mut Fields,
-    ) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
+    fn issuers(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
         let path = self.path(fields, "issuers")?;
         let served = IssuerFile::load(&path).and_then(|file| file.for_serving());
         match served {
@@ -152,7 +163,10 @@ impl Reader<'_> {
         let items = items_of("authorities", &node, self.mistakes)?;
         if items.is_empty() {
             let expected = "a list of at least one authority";
-            let fault = Fault::Expected { key: "authorities".to_owned(), expected };
+            let fault = Fault::Expected {
+                key: "authorities".to_owned(),
+                expected,
+            };
             self.mistakes.add(node.at, fault);
         }
         // All are read before the first failure counts, so that all mistakes are found.
@@ -188,7 +202,9 @@ impl Reader<'_> {
 
     fn key(&mut self, fields: &mut Fields) -> Option<Located<KeyUri>> {
         let Located { at, value } = fields.required_text("key", self.mistakes)?;
-        let parsed = value.parse::<KeyUri>().map_err(|source| Fault::Key { source });
+        let parsed = value
+            .parse::<KeyUri>()
+            .map_err(|source| Fault::Key { source });
         let key = self.mistakes.keep(at, parsed)?.resolved_in(self.directory);
         let KeyUri::File(path) = &key;
         if !self.options.dev && dev::is_development_path(path) {
@@ -227,10 +243,15 @@ impl Reader<'_> {
         let Located { at, value } = fields.required_text("chain", self.mistakes)?;
         let path = self.directory.join(value);
         let chain = std::fs::read(&path)
-            .map_err(|source| Fault::UnreadablePart { path: path.clone(), source })
+            .map_err(|source| Fault::UnreadablePart {
+                path: path.clone(),
+                source,
+            })
             .and_then(|pem| {
-                Certificate::parse_pem_chain(&pem)
-                    .map_err(|source| Fault::Chain { path: path.clone(), source })
+                Certificate::parse_pem_chain(&pem).map_err(|source| Fault::Chain {
+                    path: path.clone(),
+                    source,
+                })
             });
         let chain = self.mistakes.keep(at, chain)?;
         let Some(issuing) = chain.first() else {
@@ -250,8 +271,7 @@ impl Reader<'_> {
             return Some(None);
         }
         let Located { at, value } = fields.text(key, self.mistakes)?;
-        let parsed =
-            Timestamp::parse_rfc3339(&value).map_err(|source| Fault::Time { key, source });
+        let parsed = Timestamp::parse_rfc3339(&value).map_err(|source| Fault::Time { key, source });
         self.mistakes.keep(at, parsed).map(Some)
     }
 
@@ -260,12 +280,23 @@ impl Reader<'_> {
         let node = fields.require("log", hint, self.mistakes)?;
         if let Content::Scalar { text, .. } = &*node.content {
             if text == "none" {
-                return Some(Located { at: node.at, value: LogChoice::None });
+                return Some(Located {
+                    at: node.at,
+                    value: LogChoice::None,
+                });
             }
             let expected = "'none', or a mapping with data, origin and key";
             let suggestion = Suggestion(None);
             let (key, text) = ("log".to_owned(), text.clone());
-            self.mistakes.add(node.at, Fault::NotOneOf { key, text, expected, suggestion });
+            self.mistakes.add(
+                node.at,
+                Fault::NotOneOf {
+                    key,
+                    text,
+                    expected,
+                    suggestion,
+                },
+            );
             return None;
         }
         let mut fields = Fields::of(&node, "log", Spelling::Kebab, self.mistakes)?;
@@ -280,61 +311,45 @@ impl Reader<'_> {
         fields.refuse_rest(self.mistakes);
         let Located { at, value: key } = key?;
         let (data, origin, passphrase) = (data?, origin?, passphrase?);
-        Some(Located { at, value: LogChoice::Embedded { data, origin, key, passphrase } })
+        Some(Located {
+            at,
+            value: LogChoice::Embedded {
+                data,
+                origin,
+                key,
+                passphrase,
+            },
+        })
     }
 
     /// A name of a signed note (C2SP signed-note) that is also a URL without its scheme.
     fn origin(&mut self, fields: &mut Fields) -> Option<String> {
         let Located { at, value } = fields.required_text("origin", self.mistakes)?;
         let checked = url::Url::parse(&format!("https://{value}/"));
-        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b));
+        let plain = value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b));
         let as_written = checked.is_ok_and(|url| url.as_str() == format!("https://{value}/"));
-        if !plain || !as_written || value.contains("//") {
+        let slashes = value.contains("//") || value.ends_with('/');
+        if !plain || !as_written || slashes {
             let expected = "a host and path without scheme, such as log.example.com/2026";
-            self.mistakes.add(at, Fault::Expected { key: "origin".to_owned(), expected });
+            self.mistakes.add(
+                at,
+                Fault::Expected {
+                    key: "origin".to_owned(),
+                    expected,
+                },
+            );
             return None;
         }
         Some(value)
     }
 
     fn limits(&mut self, fields: &mut Fields) -> Option<Limits> {
-        let defaults = Limits::default();
-        let Some(node) = fields.take("limits", self.mistakes) else { return Some(defaults) };
-        let mut fields = Fields::of(&node, "limits", Spelling::Kebab, self.mistakes)?;
-        let mistakes = &mut *self.mistakes;
-        let in_flight = fields.count("requests-in-flight", mistakes);
-        let body = fields.size_bytes("body-size", mistakes);
-        let token = fields.size_bytes("token-size", mistakes);
-        let deadline = fields.duration_ms("deadline", mistakes);
-        let header = fields.duration_ms("header-timeout", mistakes);
-        let idle = fields.duration_ms("idle-timeout", mistakes);
-        fields.refuse_rest(mistakes);
-        let mut within = |key: &str, given: Option<Located<u64>>, default: u64, low, high, unit| {
-            let Some(Located { at, value }) = given else { return default };
-            if !(low..=high).contains(&value) {
-                let range = format!("{low} to {high} {unit}");
-                mistakes.add(at, Fault::OutOfRange { key: key.to_owned(), range });
-            }
-            value
-        };
-        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (body_max, token_max) = (defaults.body_bytes as u64, defaults.token_bytes as u64);
-        let flights = defaults.requests_in_flight as u64;
-        Some(Limits {
-            requests_in_flight: size(within(
-                "requests-in-flight", in_flight, flights, 1, 65_536, "requests",
-            )),
-            // More than the defaults serves no client and only helps an attacker (DESIGN, 4).
-            body_bytes: size(within("body-size", body, body_max, 4096, body_max, "bytes")),
-            token_bytes: size(within("token-size", token, token_max, 1024, token_max, "bytes")),
-            deadline_ms: within("deadline", deadline, defaults.deadline_ms, 100, 60_000, "ms"),
-            header_timeout_ms: within(
-                "header-timeout", header, defaults.header_timeout_ms, 100, 120_000, "ms",
-            ),
-            idle_timeout_ms: within(
-                "idle-timeout", idle, defaults.idle_timeout_ms, 1000, 3_600_000, "ms",
-            ),
-        })
+        match fields.take("limits", self.mistakes) {
+            Some(node) => limits::read(&node, self.mistakes),
+            None => Some(Limits::default()),
+        }
     }
 
     fn not_built(&mut self, fields: &mut Fields, key: &'static str, what: &'static str) {
@@ -360,8 +375,10 @@ impl Reader<'_> {
         });
         for (at, key) in of_authorities.chain(of_log) {
             if let Some((first, _)) = seen.iter().find(|(_, known)| *known == key) {
-                let fault =
-                    Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
+                let fault = Fault::KeyUsedTwice {
+                    key: key.to_string(),
+                    first_line: first.line,
+                };
                 self.mistakes.add(at, fault);
             }
             seen.push((at, key));

@@ -31,7 +31,11 @@ impl Email {
             Some(path) => path.look_up(token)?,
             None => token.issuer(),
         };
-        Ok(Name { san, extensions: FulcioExtensions::default(), issuer: issuer.to_owned() })
+        Ok(Name {
+            san,
+            extensions: FulcioExtensions::default(),
+            issuer: issuer.to_owned(),
+        })
     }
 }
 
@@ -56,14 +60,22 @@ impl FromStr for IssuerClaim {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = |member: &&str| {
             !member.is_empty()
-                && member.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                && member
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         };
-        let members: Vec<&str> =
-            text.strip_prefix("$.").map(|path| path.split('.').collect()).unwrap_or_default();
+        let members: Vec<&str> = text
+            .strip_prefix("$.")
+            .map(|path| path.split('.').collect())
+            .unwrap_or_default();
         if members.is_empty() || !members.iter().all(fits) {
-            return Err(IssuerClaimError { text: text.to_owned() });
+            return Err(IssuerClaimError {
+                text: text.to_owned(),
+            });
         }
-        Ok(Self { members: members.into_iter().map(str::to_owned).collect() })
+        Ok(Self {
+            members: members.into_iter().map(str::to_owned).collect(),
+        })
     }
 }
 
@@ -71,7 +83,10 @@ impl IssuerClaim {
     fn look_up<'t>(&self, token: &'t VerifiedToken) -> Result<&'t str, IdentityError> {
         let (first, rest) = self.members.split_first().unzip();
         let start = first.and_then(|name| token.claims().value(name));
-        let found = rest.unwrap_or_default().iter().fold(start, |at, name| at?.get(name));
+        let found = rest
+            .unwrap_or_default()
+            .iter()
+            .fold(start, |at, name| at?.get(name));
         let path = self.members.join(".");
         claim::printable(&path, text_claim(&path, found)?)
     }
@@ -94,9 +109,14 @@ fn check_verified(claim: Option<&Value>) -> Result<(), IdentityError> {
 }
 
 fn text_claim<'t>(name: &str, value: Option<&'t Value>) -> Result<&'t str, IdentityError> {
-    let unusable = |reason| IdentityError::UnusableClaim { claim: name.to_owned(), reason };
+    let unusable = |reason| IdentityError::UnusableClaim {
+        claim: name.to_owned(),
+        reason,
+    };
     match value {
-        None | Some(Value::Null) => Err(IdentityError::MissingClaim { claim: name.to_owned() }),
+        None | Some(Value::Null) => Err(IdentityError::MissingClaim {
+            claim: name.to_owned(),
+        }),
         Some(Value::String(text)) if text.is_empty() => Err(unusable(UnusableClaim::Empty)),
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(unusable(UnusableClaim::NotAString)),

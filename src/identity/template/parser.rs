@@ -37,12 +37,19 @@ pub enum TemplateFault {
 /// The parts of a template; `text` as a whole is never empty.
 pub(super) fn parse(text: &str) -> Result<Vec<Part>, TemplateError> {
     if text.trim().is_empty() {
-        return Err(TemplateError { at: 1, fault: TemplateFault::Empty });
+        return Err(TemplateError {
+            at: 1,
+            fault: TemplateFault::Empty,
+        });
     }
     if !text.contains("{{") {
         return claim_name(text);
     }
-    let mut parser = Parser { text, rest: text, frames: vec![Frame::default()] };
+    let mut parser = Parser {
+        text,
+        rest: text,
+        frames: vec![Frame::default()],
+    };
     while !parser.rest.is_empty() {
         parser.step()?;
     }
@@ -52,7 +59,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, TemplateError> {
 fn claim_name(text: &str) -> Result<Vec<Part>, TemplateError> {
     let misfit = |c: char| c.is_whitespace() || c.is_control() || c == '{' || c == '}';
     match text.chars().position(misfit) {
-        Some(at) => Err(TemplateError { at: at + 1, fault: TemplateFault::ClaimName }),
+        Some(at) => Err(TemplateError {
+            at: at + 1,
+            fault: TemplateFault::ClaimName,
+        }),
         None => Ok(vec![Part::Value(text.to_owned())]),
     }
 }
@@ -98,7 +108,9 @@ impl Parser<'_> {
         }
         let inside = &self.rest[open + 2..];
         self.rest = &self.rest[open..];
-        let close = inside.find("}}").ok_or_else(|| self.fault(TemplateFault::Unclosed))?;
+        let close = inside
+            .find("}}")
+            .ok_or_else(|| self.fault(TemplateFault::Unclosed))?;
         let action = action(&inside[..close]).map_err(|fault| self.fault(fault))?;
         self.apply(action)?;
         self.rest = &inside[close + 2..];
@@ -113,7 +125,11 @@ impl Parser<'_> {
             }
             Action::If { claim, equals } => self.frames.push(Frame {
                 parts: Vec::new(),
-                branch: Some(Branch { claim, equals, then: None }),
+                branch: Some(Branch {
+                    claim,
+                    equals,
+                    then: None,
+                }),
             }),
             Action::Else => self.turn_to_else()?,
             Action::End => self.close_if()?,
@@ -139,12 +155,25 @@ impl Parser<'_> {
         if self.frames.len() < 2 {
             return Err(stray);
         }
-        let Some(Frame { parts: otherwise, branch: Some(branch) }) = self.frames.pop() else {
+        let Some(Frame {
+            parts: otherwise,
+            branch: Some(branch),
+        }) = self.frames.pop()
+        else {
             return Err(stray);
         };
-        let Branch { claim, equals, then } = branch;
+        let Branch {
+            claim,
+            equals,
+            then,
+        } = branch;
         let then = then.ok_or(without_else)?;
-        self.push(Part::Choice { claim, equals, then, otherwise });
+        self.push(Part::Choice {
+            claim,
+            equals,
+            then,
+            otherwise,
+        });
         Ok(())
     }
 
@@ -163,7 +192,10 @@ impl Parser<'_> {
 
     fn fault(&self, fault: TemplateFault) -> TemplateError {
         let before = &self.text[..self.text.len() - self.rest.len()];
-        TemplateError { at: before.chars().count() + 1, fault }
+        TemplateError {
+            at: before.chars().count() + 1,
+            fault,
+        }
     }
 }
 
@@ -182,8 +214,9 @@ fn action(inside: &str) -> Result<Action, TemplateFault> {
             let (equals, rest) = string(spaced(rest)?)?;
             rest.is_empty().then_some(Action::If { claim, equals })
         }),
-        None => operand(body)
-            .and_then(|(claim, rest)| rest.is_empty().then_some(Action::Value(claim))),
+        None => {
+            operand(body).and_then(|(claim, rest)| rest.is_empty().then_some(Action::Value(claim)))
+        }
     };
     parsed.ok_or(TemplateFault::Unsupported)
 }
@@ -218,7 +251,9 @@ fn index(text: &str) -> Option<(String, &str)> {
 /// A quoted string without escapes: Go would interpret them, so they are refused.
 fn string(text: &str) -> Option<(String, &str)> {
     let (inner, rest) = text.strip_prefix('"')?.split_once('"')?;
-    let plain = !inner.chars().any(|c| c.is_control() || matches!(c, '\\' | '{' | '}'));
+    let plain = !inner
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\\' | '{' | '}'));
     plain.then(|| (inner.to_owned(), rest))
 }
 
