@@ -3,7 +3,11 @@
 //! The test starts itself again as a child, which submits and prints each SCT once it has it, and
 //! kills it in the middle of that.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -63,8 +67,11 @@ fn every_sct_that_was_given_survives_a_killed_process() {
     );
 }
 
-/// What the child printed: entry number to index, timestamp and signature.
-type Promises = BTreeMap<u32, (u64, u64, Vec<u8>)>;
+/// What the child printed, by entry number.
+type Promises = BTreeMap<u32, Promise>;
+
+/// An SCT's index, timestamp in milliseconds, and signature.
+type Promise = (u64, u64, Vec<u8>);
 
 fn settings(directory: &Path) -> LogSettings {
     LogSettings {
@@ -155,7 +162,7 @@ fn kill(child: &mut Child) {
 }
 
 /// A line that the kill cut off was not given to anyone.
-fn parse(line: &str) -> Option<(u32, (u64, u64, Vec<u8>))> {
+fn parse(line: &str) -> Option<(u32, Promise)> {
     let mut words = line.strip_suffix('\n')?.strip_prefix("SCT ")?.split(' ');
     let number = words.next()?.parse().ok()?;
     let index = words.next()?.parse().ok()?;

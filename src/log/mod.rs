@@ -42,6 +42,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use open_error::OpenError;
@@ -200,11 +201,15 @@ impl Log {
         let (submissions, inbox) = mpsc::channel(QUEUE_ENTRIES);
         let (full_tiles, flushes) = mpsc::channel(1);
         let (end, ended) = watch::channel(false);
-        tokio::spawn(Sequencer::new(Arc::clone(&core), inbox, full_tiles).run());
-        let flusher_core = Arc::clone(&core);
+        let sequencer = Sequencer::new(Arc::clone(&core), inbox, full_tiles).run();
+        let sequencer = supervise(Arc::clone(&core), "sequencer", sequencer);
+        let flusher = flusher::run(Arc::clone(&core), flushes);
+        let flusher = supervise(Arc::clone(&core), "flusher", flusher);
+        let coordinator = Arc::clone(&core.storage.coordinator);
         tokio::spawn(async move {
-            // The last of the writers: it ends after the sequencer.
-            flusher::run(flusher_core, flushes).await;
+            join(sequencer, flusher).await;
+            coordinator.close().await;
+            // Only now may another process write.
             drop(lock);
             end.send_replace(true);
         });
@@ -351,6 +356,20 @@ impl Log {
         let mut ended = self.shared.ended.clone();
         // An error means that the runtime dropped the writers, which is an end as well.
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// Runs a task of the log; a log without it has to stop.
+async fn supervise(
+    core: Arc<Core>,
+    task: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    if tokio::spawn(work)
+        .await
+        .is_err_and(|error| error.is_panic())
+    {
+        core.stop.stop(StopReason::Panicked { task });
     }
 }
 

@@ -21,6 +21,12 @@ pub enum StopReason {
     /// The state could not be read again after a commit with an unknown outcome.
     #[error("the state could not be read again")]
     Recovery(#[source] OpenError),
+    /// A task of the log ended by itself.
+    #[error("the log's {task} panicked")]
+    Panicked {
+        /// Which one.
+        task: &'static str,
+    },
     /// What was about to be signed is not what was submitted: the memory is not sound.
     #[error("entry {index}: its serialised form does not hash to its leaf")]
     Mismatch {

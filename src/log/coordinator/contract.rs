@@ -53,17 +53,27 @@ async fn holds(coordinator: &dyn Coordinator) {
     assert_eq!(coordinator.load().await.unwrap(), None);
     coordinator.create(identity(), head(0)).await.unwrap();
     let again = coordinator.create(identity(), head(9)).await;
-    assert!(
-        matches!(again, Err(CoordinatorError::AlreadyExists { .. })),
-        "{again:?}"
-    );
+    let exists = matches!(again, Err(CoordinatorError::AlreadyExists { .. }));
+    assert!(exists, "{again:?}");
+    let size = steps_from_head_to_head(coordinator).await;
+    drops_what_ends_below(coordinator, size).await;
+    coordinator.close().await;
+    coordinator.close().await;
+    assert!(coordinator.load().await.is_err());
+    assert!(coordinator.drop_batches(1).await.is_err());
+    let outcome = coordinator.commit(step(size, size + 1)).await;
+    assert!(matches!(outcome, CommitOutcome::Unknown(_)), "{outcome:?}");
+}
 
+/// Leaves batches that begin at 0, 3 and 4; answers with the size.
+async fn steps_from_head_to_head(coordinator: &dyn Coordinator) -> u64 {
     committed(coordinator, step(0, 3)).await;
     committed(coordinator, step(3, 4)).await;
+    let batches = vec![batch(0, 3), batch(3, 4)];
     let expected = Stored {
         identity: identity(),
         head: head(4),
-        batches: vec![batch(0, 3), batch(3, 4)],
+        batches,
     };
     assert_eq!(coordinator.load().await.unwrap().as_ref(), Some(&expected));
 
@@ -76,44 +86,34 @@ async fn holds(coordinator: &dyn Coordinator) {
         assert!(matches!(outcome, CommitOutcome::Conflict), "{outcome:?}");
         assert_eq!(coordinator.load().await.unwrap().as_ref(), Some(&expected));
     }
-    let race = futures_util::future::join(
+    let (to_6, to_7) = (
         coordinator.commit(step(4, 6)),
         coordinator.commit(step(4, 7)),
     );
-    let (one, other) = race.await;
-    let winners = [one, other]
-        .iter()
-        .filter(|o| matches!(o, CommitOutcome::Committed))
-        .count();
-    assert_eq!(winners, 1);
-    let size = coordinator.load().await.unwrap().unwrap().head.size;
+    let (to_6, to_7) = futures_util::future::join(to_6, to_7).await;
+    let won = |outcome| matches!(outcome, CommitOutcome::Committed);
+    assert!(
+        won(to_6) != won(to_7),
+        "of two steps from one head one succeeds"
+    );
+    coordinator.load().await.unwrap().unwrap().head.size
+}
 
-    let left = async || {
-        let stored = coordinator.load().await.unwrap().unwrap();
-        stored
-            .batches
-            .iter()
-            .map(|batch| batch.first_index)
-            .collect::<Vec<_>>()
-    };
-    for (below, expected) in [
-        (2, vec![0, 3, 4]),
-        (3, vec![3, 4]),
-        (3, vec![3, 4]),
-        (size - 1, vec![4]),
-        (size, vec![]),
-    ] {
+async fn drops_what_ends_below(coordinator: &dyn Coordinator, size: u64) {
+    let kept: [(u64, &[u64]); 5] = [
+        (2, &[0, 3, 4]),
+        (3, &[3, 4]),
+        (3, &[3, 4]),
+        (size - 1, &[4]),
+        (size, &[]),
+    ];
+    for (below, kept) in kept {
         coordinator.drop_batches(below).await.unwrap();
-        assert_eq!(left().await, expected, "below {below}");
+        let stored = coordinator.load().await.unwrap().unwrap();
+        let first_indexes: Vec<u64> = stored.batches.iter().map(|b| b.first_index).collect();
+        assert_eq!(first_indexes, kept, "below {below}");
+        assert_eq!(stored.head, head(size));
     }
-    assert_eq!(coordinator.load().await.unwrap().unwrap().head, head(size));
-
-    coordinator.close().await;
-    coordinator.close().await;
-    assert!(coordinator.load().await.is_err());
-    assert!(coordinator.drop_batches(1).await.is_err());
-    let outcome = coordinator.commit(step(size, size + 1)).await;
-    assert!(matches!(outcome, CommitOutcome::Unknown(_)), "{outcome:?}");
 }
 
 #[tokio::test]

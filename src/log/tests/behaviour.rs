@@ -6,7 +6,7 @@ use super::{ORIGIN, Promises, check_log, doubles::*, entry, faulty, memory, star
 use crate::{
     ct::{Entry, LeafIndex},
     keys::SignatureAlgorithm,
-    log::{ContentKind, OpenError, SubmitError, key::LogKey, sha256, tiles::Object},
+    log::{ContentKind, OpenError, StopReason, SubmitError, key::LogKey, sha256, tiles::Object},
     tlog::Tile,
 };
 
@@ -91,7 +91,7 @@ async fn a_full_queue_refuses_at_once_and_works_again_afterwards() {
         }
     }
     assert_eq!(overloaded, 5000 - super::super::QUEUE_ENTRIES);
-    assert_eq!(log.status().size as usize, promises.len());
+    assert_eq!(log.status().size, promises.len() as u64);
     promises.insert(5000, log.submit(entry(5000)).await.unwrap());
     check_log(&log, &signer, &promises).await;
 }
@@ -128,6 +128,25 @@ async fn a_signature_that_does_not_verify_never_leaves() {
     );
     signer.signs_badly.store(false, Ordering::SeqCst);
     assert_eq!(log.submit(entry(0)).await.unwrap().index(), 0);
+}
+
+#[tokio::test]
+async fn a_task_that_panics_stops_the_log() {
+    let signer = Arc::new(TestSigner::new());
+    let log = start(memory(&signer).await, &ManualClock::ticking()).await;
+    let promises = [(0, log.submit(entry(0)).await.unwrap())].into();
+    signer.panics.store(true, Ordering::SeqCst);
+    assert!(log.submit(entry(1)).await.is_err());
+    assert!(matches!(
+        &*log.stopped().await,
+        StopReason::Panicked { task: "sequencer" }
+    ));
+    assert!(matches!(
+        log.submit(entry(2)).await,
+        Err(SubmitError::Stopped(_))
+    ));
+    check_log(&log, &signer, &promises).await;
+    log.shutdown().await;
 }
 
 #[tokio::test]

@@ -30,13 +30,14 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// A P-256 key that can be told to lie about its algorithm, or to sign badly.
+/// A P-256 key that can be told to lie about its algorithm, to sign badly, or to panic.
 #[derive(Debug)]
 pub(crate) struct TestSigner {
     pair: EcdsaKeyPair,
     spki: Vec<u8>,
     pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) signs_badly: AtomicBool,
+    pub(crate) panics: AtomicBool,
 }
 
 impl TestSigner {
@@ -50,6 +51,7 @@ impl TestSigner {
             spki,
             algorithm,
             signs_badly: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
         }
     }
 
@@ -71,6 +73,10 @@ impl Signer for TestSigner {
     }
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>> {
         let other: &[u8] = b"something else";
+        assert!(
+            !self.panics.load(Ordering::SeqCst),
+            "a bug in the key's library"
+        );
         let bad = self.signs_badly.load(Ordering::SeqCst);
         let signed = if bad { other } else { message };
         let signature = self.pair.sign(&SystemRandom::new(), signed).unwrap();
