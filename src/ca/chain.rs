@@ -210,7 +210,9 @@ fn check_issued_by_next(chain: &[Certificate], index: usize) -> Result<(), Chain
 }
 
 fn name_text(name_der: &[u8]) -> String {
-    x509_cert::name::Name::from_der(name_der).map(|name| name.to_string()).unwrap_or_default()
+    x509_cert::name::Name::from_der(name_der)
+        .map(|name| name.to_string())
+        .unwrap_or_default()
 }
 
 /// RFC 5280, 4.2.1.9 and 4.2.1.3: may be an issuer, and so high above the leaf.
