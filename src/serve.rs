@@ -4,13 +4,7 @@
 //! place where stores, keys and listeners are put together; it opens everything, proves that it
 //! works, and only then opens a port. Knows nothing of the command line.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -66,18 +60,28 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let generation = generation(config, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
     let listener = bind(listen).await?;
-    let public_address = listener.local_addr().map_err(|source| bind_error(listen, source))?;
+    let public_address = listener
+        .local_addr()
+        .map_err(|source| bind_error(listen, source))?;
 
     let log_id = log.as_ref().map(|log| hex::encode(log.id().0));
-    let started = Event::Started { version: VERSION, log_id: log_id.as_deref() };
+    let started = Event::Started {
+        version: VERSION,
+        log_id: log_id.as_deref(),
+    };
     audit.record(now, &started)?;
 
     let bounds = Bounds {
         in_flight: limits.requests_in_flight,
         deadline: Duration::from_millis(limits.deadline_ms),
     };
-    let service =
-        Service::new(generation, log.clone(), Arc::clone(&audit), Arc::clone(&clock), bounds);
+    let service = Service::new(
+        generation,
+        log.clone(),
+        Arc::clone(&audit),
+        Arc::clone(&clock),
+        bounds,
+    );
     let service = Arc::new(service);
     let (stop, stopping) = watch::channel(false);
     let (failure, failed) = watch::channel(false);
@@ -87,8 +91,23 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
         body_limit_bytes: limits.body_bytes,
         body_timeout: Duration::from_millis(limits.header_timeout_ms),
     });
-    let public = tokio::spawn(server::serve(listener, routes, connections(limits), stopping));
-    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, stores, public })
+    let public = tokio::spawn(server::serve(
+        listener,
+        routes,
+        connections(limits),
+        stopping,
+    ));
+    Ok(Running {
+        public_address,
+        service,
+        audit,
+        clock,
+        fixed,
+        stop,
+        failed,
+        stores,
+        public,
+    })
 }
 
 impl Running {
@@ -110,7 +129,12 @@ impl Running {
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         let outcome = self.try_reload(config).await;
         let error = outcome.as_ref().err().map(ToString::to_string);
-        self.audit.record(self.clock.now(), &Event::Reload { error: error.as_deref() })?;
+        self.audit.record(
+            self.clock.now(),
+            &Event::Reload {
+                error: error.as_deref(),
+            },
+        )?;
         outcome
     }
 
@@ -119,7 +143,7 @@ impl Running {
         let now = self.clock.now();
         let generation = generation(config, &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
-            self.service.replace_generation(generation);
+        self.service.replace_generation(generation);
         Ok(())
     }
 
@@ -204,11 +228,18 @@ pub async fn open_authority(
     dev: bool,
 ) -> Result<ca::Authority, StartError> {
     let signer = open_key(&authority.key, authority.passphrase.as_ref(), dev).await?;
-    let issuer = ca::Issuer::new(signer, authority.chain, now).await.map_err(|source| {
-        StartError::Chain { chain: authority.chain_path, source: Box::new(source) }
-    })?;
+    let issuer = ca::Issuer::new(signer, authority.chain, now)
+        .await
+        .map_err(|source| StartError::Chain {
+            chain: authority.chain_path,
+            source: Box::new(source),
+        })?;
     let (activate, retire) = (authority.activate, authority.retire);
-    Ok(ca::Authority { issuer: Arc::new(issuer), activate, retire })
+    Ok(ca::Authority {
+        issuer: Arc::new(issuer),
+        activate,
+        retire,
+    })
 }
 
 /// Puts the authorities together, one of which must sign now: found here, and not by the first
@@ -236,10 +267,7 @@ async fn open_key(
     Ok(signer)
 }
 
-async fn open_log(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-) -> Result<Option<Log>, StartError> {
+async fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Log>, StartError> {
     let Some(settings) = log_settings(config, clock).await? else {
         tracing::warn!(
             "log: none — certificates are issued without a transparency log and without an SCT; \
@@ -260,7 +288,12 @@ pub async fn log_settings(
 ) -> Result<Option<LogSettings>, StartError> {
     match &config.log {
         LogChoice::None => Ok(None),
-        LogChoice::Embedded { data, origin, key, passphrase } => Ok(Some(LogSettings {
+        LogChoice::Embedded {
+            data,
+            origin,
+            key,
+            passphrase,
+        } => Ok(Some(LogSettings {
             data: data.clone(),
             origin: origin.clone(),
             signer: open_key(key, passphrase.as_ref(), config.dev).await?,
@@ -270,11 +303,7 @@ pub async fn log_settings(
 }
 
 /// The log can name a chain in an entry only once it serves that chain's certificates.
-async fn register_chains(
-    log: Option<&Log>,
-    ca: &CaSet,
-    now: Timestamp,
-) -> Result<(), StartError> {
+async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Result<(), StartError> {
     let Some(log) = log else { return Ok(()) };
     for certificate in ca.trusted_at(now).into_iter().flatten() {
         log.add_issuer(certificate.der()).await?;
@@ -283,7 +312,9 @@ async fn register_chains(
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| bind_error(address, source))
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| bind_error(address, source))
 }
 
 fn bind_error(address: SocketAddr, source: io::Error) -> StartError {

@@ -51,9 +51,7 @@ pub enum Malformed {
     #[error("the Authorization header is not of the form 'Bearer TOKEN'")]
     NotBearer,
     /// Neither key nor CSR.
-    #[error(
-        "neither publicKeyRequest.publicKey.content nor certificateSigningRequest was given"
-    )]
+    #[error("neither publicKeyRequest.publicKey.content nor certificateSigningRequest was given")]
     NoKey,
     /// The body is larger than the limit.
     #[error("the request body is larger than {limit_bytes} bytes")]
@@ -95,7 +93,12 @@ impl From<&Malformed> for Status {
             Malformed::NoToken | Malformed::NotBearer => {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &reason), "token")
             }
-            Malformed::NoKey => (400, INVALID_ARGUMENT, explain(KEY, &reason), "key_unparsable"),
+            Malformed::NoKey => (
+                400,
+                INVALID_ARGUMENT,
+                explain(KEY, &reason),
+                "key_unparsable",
+            ),
             Malformed::TooLarge { .. } => (413, RESOURCE_EXHAUSTED, reason, "body_too_large"),
             Malformed::TooSlow { .. } => (408, DEADLINE_EXCEEDED, reason, "body_too_slow"),
             Malformed::Truncated => (400, INVALID_ARGUMENT, reason, "body_truncated"),
@@ -113,38 +116,67 @@ impl From<&issue::Error> for Status {
         use issue::Error;
         let (http, grpc, message, label) = match error {
             Error::Overloaded => (429, RESOURCE_EXHAUSTED, error.to_string(), "overloaded"),
-            Error::TokenNotText => {
-                (400, INVALID_ARGUMENT, explain(TOKEN, "it is not ASCII text"), "token")
-            }
-            Error::Token(cause) if cause.is_unavailable() => {
-                (503, UNAVAILABLE, explain(TOKEN, &cause.to_string()), "issuer_unavailable")
-            }
-            Error::Token(cause) => {
-                (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "token")
-            }
-            Error::Identity(cause) => {
-                (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "identity")
-            }
+            Error::TokenNotText => (
+                400,
+                INVALID_ARGUMENT,
+                explain(TOKEN, "it is not ASCII text"),
+                "token",
+            ),
+            Error::Token(cause) if cause.is_unavailable() => (
+                503,
+                UNAVAILABLE,
+                explain(TOKEN, &cause.to_string()),
+                "issuer_unavailable",
+            ),
+            Error::Token(cause) => (
+                400,
+                INVALID_ARGUMENT,
+                explain(TOKEN, &cause.to_string()),
+                "token",
+            ),
+            Error::Identity(cause) => (
+                400,
+                INVALID_ARGUMENT,
+                explain(TOKEN, &cause.to_string()),
+                "identity",
+            ),
             Error::Proof(cause) => return proof_status(cause),
-            Error::Refused(refusal) => {
-                (403, PERMISSION_DENIED, refusal.to_string(), "policy")
-            }
-            Error::Ca(cause) if cause.is_unavailable() => {
-                (503, UNAVAILABLE, explain(CA, "the key did not sign"), "ca_unavailable")
-            }
+            Error::Refused(refusal) => (403, PERMISSION_DENIED, refusal.to_string(), "policy"),
+            Error::Ca(cause) if cause.is_unavailable() => (
+                503,
+                UNAVAILABLE,
+                explain(CA, "the key did not sign"),
+                "ca_unavailable",
+            ),
             Error::Ca(_) => (500, INTERNAL, CA.to_owned(), "ca"),
-            Error::Log(_) => {
-                (503, UNAVAILABLE, explain(LOG, "the log takes no entries now"), "log_unavailable")
-            }
-            Error::Audit(_) => {
-                (503, UNAVAILABLE, "the audit log takes no lines now".to_owned(), "audit")
-            }
-            Error::Deadline { stage: Stage::Token } => {
-                (503, UNAVAILABLE, explain(TOKEN, &error.to_string()), "token_deadline")
-            }
-            Error::Deadline { stage: Stage::Signing } => {
-                (503, UNAVAILABLE, explain(CA, &error.to_string()), "signing_deadline")
-            }
+            Error::Log(_) => (
+                503,
+                UNAVAILABLE,
+                explain(LOG, "the log takes no entries now"),
+                "log_unavailable",
+            ),
+            Error::Audit(_) => (
+                503,
+                UNAVAILABLE,
+                "the audit log takes no lines now".to_owned(),
+                "audit",
+            ),
+            Error::Deadline {
+                stage: Stage::Token,
+            } => (
+                503,
+                UNAVAILABLE,
+                explain(TOKEN, &error.to_string()),
+                "token_deadline",
+            ),
+            Error::Deadline {
+                stage: Stage::Signing,
+            } => (
+                503,
+                UNAVAILABLE,
+                explain(CA, &error.to_string()),
+                "signing_deadline",
+            ),
             Error::Randomness | Error::Aborted => (500, INTERNAL, CA.to_owned(), "internal"),
         };
         Self::new(http, grpc, message, label)
@@ -160,14 +192,24 @@ fn proof_status(cause: &ProofError) -> Status {
         ProofFault::SignatureWrong => (PROOF, "proof"),
         ProofFault::CsrMalformed => (CSR, "csr_unparsable"),
     };
-    Status::new(400, INVALID_ARGUMENT, explain(upstream_text, &cause.to_string()), label)
+    Status::new(
+        400,
+        INVALID_ARGUMENT,
+        explain(upstream_text, &cause.to_string()),
+        label,
+    )
 }
 
 impl Status {
     fn new(http: u16, grpc: u8, message: String, label: &'static str) -> Self {
         // Every number above is a valid status; a test walks through all of them.
         let http = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { http, grpc, message, label }
+        Self {
+            http,
+            grpc,
+            message,
+            label,
+        }
     }
 }
 

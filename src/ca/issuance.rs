@@ -161,11 +161,23 @@ impl Issuer {
     ) -> Result<Issued, CaError> {
         let (validity, tbs) = self.prepare(&approved, now, &serial)?;
         let to_sign = tbs.logged_tbs();
-        lint::check(&Leaf::parse_tbs(&to_sign)?, Stage::Unlogged, LEAF_LIFETIME_SECONDS)?;
+        lint::check(
+            &Leaf::parse_tbs(&to_sign)?,
+            Stage::Unlogged,
+            LEAF_LIFETIME_SECONDS,
+        )?;
         let signature = self.sign(&to_sign).await?;
         let der = self.template().certificate(&to_sign, &signature);
         let pem = leaf_pem(&der);
-        Ok(Issued { issuer: self, approved, serial, validity, der, pem, logged: None })
+        Ok(Issued {
+            issuer: self,
+            approved,
+            serial,
+            validity,
+            der,
+            pem,
+            logged: None,
+        })
     }
 
     fn prepare(

@@ -68,7 +68,10 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(bounds.stop_timeout, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(bounds.stop_timeout, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("connections were cut that did not finish in time");
     }
 }
@@ -77,7 +80,10 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     // An answer is one small write: waiting to fill a segment would only delay it.
     stream.set_nodelay(true)?;
