@@ -33,25 +33,15 @@ use crate::{telemetry::RequestId, time::Timestamp};
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'a> {
     /// The process began to serve.
-    Started {
-        version: &'a str,
-        log_id: Option<&'a str>,
-    },
+    Started { version: &'a str, log_id: Option<&'a str> },
     /// A certificate is about to be signed.
     Intent(Issuance<'a>),
     /// The certificate stands in the log and was handed to the client.
     Issued(Issuance<'a>),
     /// An announced issuance came to nothing.
-    Failed {
-        request: &'a RequestId,
-        serial: &'a str,
-        reason: &'a str,
-    },
+    Failed { request: &'a RequestId, serial: &'a str, reason: &'a str },
     /// A request was refused before anything was signed.
-    Refused {
-        request: &'a RequestId,
-        reason: &'a str,
-    },
+    Refused { request: &'a RequestId, reason: &'a str },
     /// The configuration was read again; `error` says why the old one was kept.
     Reload { error: Option<&'a str> },
     /// The process stopped in good order.
@@ -103,42 +93,23 @@ impl AuditLog {
     /// # Errors
     /// The file cannot be opened, read or locked, or another process holds it.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let failed = |source| AuditError::Open {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(failed)?;
+        let failed = |source| AuditError::Open { path: path.to_owned(), source };
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
-            return Err(AuditError::NoFile {
-                path: path.to_owned(),
-            });
+            return Err(AuditError::NoFile { path: path.to_owned() });
         }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(AuditError::InUse {
-                    path: path.to_owned(),
-                });
+                return Err(AuditError::InUse { path: path.to_owned() });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let last_line = last_line(&mut file).map_err(failed)?;
         let last_line_sha256 = last_line.map_or([0; 32], |line| sha256(&line));
-        let tail = Tail {
-            file,
-            last_line_sha256,
-            line: Vec::with_capacity(1024),
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            tail: Mutex::new(tail),
-            broken: AtomicBool::new(false),
-        })
+        let tail = Tail { file, last_line_sha256, line: Vec::with_capacity(1024) };
+        Ok(Self { path: path.to_owned(), tail: Mutex::new(tail), broken: AtomicBool::new(false) })
     }
 
     /// Appends one line. When this returns, the operating system has it.
@@ -150,10 +121,7 @@ impl AuditLog {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         tail.append(now, event).map_err(|source| {
             self.broken.store(true, Ordering::Release);
-            AuditError::Write {
-                path: self.path.clone(),
-                source,
-            }
+            AuditError::Write { path: self.path.clone(), source }
         })
     }
 
@@ -165,10 +133,7 @@ impl AuditLog {
         self.refuse_if_broken()?;
         let failed = |source| {
             self.broken.store(true, Ordering::Release);
-            AuditError::Write {
-                path: self.path.clone(),
-                source,
-            }
+            AuditError::Write { path: self.path.clone(), source }
         };
         // A second handle to the same file, so that recording goes on while the disk works.
         let file = {
@@ -180,9 +145,7 @@ impl AuditLog {
 
     fn refuse_if_broken(&self) -> Result<(), AuditError> {
         if self.broken.load(Ordering::Acquire) {
-            return Err(AuditError::Broken {
-                path: self.path.clone(),
-            });
+            return Err(AuditError::Broken { path: self.path.clone() });
         }
         Ok(())
     }
@@ -199,14 +162,7 @@ impl Tail {
         }
         let prev = hex::encode(self.last_line_sha256);
         self.line.clear();
-        serde_json::to_writer(
-            &mut self.line,
-            &Line {
-                time: now.to_string(),
-                event,
-                prev,
-            },
-        )?;
+        serde_json::to_writer(&mut self.line, &Line { time: now.to_string(), event, prev })?;
         let line_sha256 = sha256(&self.line);
         self.line.push(b'\n');
         self.file.write_all(&self.line)?;
@@ -318,13 +274,7 @@ mod tests {
 
     fn record(log: &AuditLog, reason: &str) -> Result<(), AuditError> {
         let (request, reason) = refused(reason);
-        log.record(
-            NOW,
-            &Event::Refused {
-                request: &request,
-                reason: &reason,
-            },
-        )
+        log.record(NOW, &Event::Refused { request: &request, reason: &reason })
     }
 
     #[test]
@@ -347,16 +297,10 @@ mod tests {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let edited = text.replace("\"two\"", "\"owt\"");
-        assert!(matches!(
-            verify_chain(edited.as_bytes()),
-            Err(ChainError::Broken { line: 3 })
-        ));
+        assert!(matches!(verify_chain(edited.as_bytes()), Err(ChainError::Broken { line: 3 })));
         let lines: Vec<&str> = text.lines().collect();
         let removed = format!("{}\n{}\n", lines[0], lines[2]);
-        assert!(matches!(
-            verify_chain(removed.as_bytes()),
-            Err(ChainError::Broken { line: 2 })
-        ));
+        assert!(matches!(verify_chain(removed.as_bytes()), Err(ChainError::Broken { line: 2 })));
     }
 
     #[test]
@@ -364,12 +308,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         record(&AuditLog::open(&path).unwrap(), "one").unwrap();
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"{\"time\":\"20")
-            .unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"time\":\"20").unwrap();
         record(&AuditLog::open(&path).unwrap(), "two").unwrap();
         assert_eq!(verify_chain(File::open(&path).unwrap()).unwrap(), 3);
     }
@@ -379,36 +318,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         let _first = AuditLog::open(&path).unwrap();
-        assert!(matches!(
-            AuditLog::open(&path),
-            Err(AuditError::InUse { .. })
-        ));
+        assert!(matches!(AuditLog::open(&path), Err(AuditError::InUse { .. })));
     }
 
     #[test]
     fn nt_05_after_one_failed_write_nothing_is_recorded_any_more() {
         let path = PathBuf::from("/dev/full");
-        assert!(matches!(
-            AuditLog::open(&path),
-            Err(AuditError::NoFile { .. })
-        ));
+        assert!(matches!(AuditLog::open(&path), Err(AuditError::NoFile { .. })));
         // It takes no byte.
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        let tail = Tail {
-            file,
-            last_line_sha256: [0; 32],
-            line: Vec::new(),
-        };
-        let log = AuditLog {
-            path,
-            tail: Mutex::new(tail),
-            broken: AtomicBool::new(false),
-        };
+        let tail = Tail { file, last_line_sha256: [0; 32], line: Vec::new() };
+        let log = AuditLog { path, tail: Mutex::new(tail), broken: AtomicBool::new(false) };
         assert!(matches!(record(&log, "one"), Err(AuditError::Write { .. })));
-        assert!(matches!(
-            record(&log, "two"),
-            Err(AuditError::Broken { .. })
-        ));
+        assert!(matches!(record(&log, "two"), Err(AuditError::Broken { .. })));
     }
 
     #[test]

@@ -46,9 +46,6 @@ mod tests {
 
     #[test]
     fn nt_60_debug_shows_nothing() {
-        assert_eq!(
-            format!("{:?}", Secret::from("hunter2".to_owned())),
-            "Secret(..)"
-        );
+        assert_eq!(format!("{:?}", Secret::from("hunter2".to_owned())), "Secret(..)");
     }
 }

@@ -60,28 +60,18 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let generation = generation(config, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
     let listener = bind(listen).await?;
-    let public_address = listener
-        .local_addr()
-        .map_err(|source| bind_error(listen, source))?;
+    let public_address = listener.local_addr().map_err(|source| bind_error(listen, source))?;
 
     let log_id = log.as_ref().map(|log| hex::encode(log.id().0));
-    let started = Event::Started {
-        version: VERSION,
-        log_id: log_id.as_deref(),
-    };
+    let started = Event::Started { version: VERSION, log_id: log_id.as_deref() };
     audit.record(now, &started)?;
 
     let bounds = Bounds {
         in_flight: limits.requests_in_flight,
         deadline: Duration::from_millis(limits.deadline_ms),
     };
-    let service = Service::new(
-        generation,
-        log.clone(),
-        Arc::clone(&audit),
-        Arc::clone(&clock),
-        bounds,
-    );
+    let service =
+        Service::new(generation, log.clone(), Arc::clone(&audit), Arc::clone(&clock), bounds);
     let service = Arc::new(service);
     let (stop, stopping) = watch::channel(false);
     let (failure, failed) = watch::channel(false);
@@ -91,23 +81,8 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
         body_limit_bytes: limits.body_bytes,
         body_timeout: Duration::from_millis(limits.header_timeout_ms),
     });
-    let public = tokio::spawn(server::serve(
-        listener,
-        routes,
-        connections(limits),
-        stopping,
-    ));
-    Ok(Running {
-        public_address,
-        service,
-        audit,
-        clock,
-        fixed,
-        stop,
-        failed,
-        stores,
-        public,
-    })
+    let public = tokio::spawn(server::serve(listener, routes, connections(limits), stopping));
+    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, stores, public })
 }
 
 impl Running {
@@ -129,12 +104,7 @@ impl Running {
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         let outcome = self.try_reload(config).await;
         let error = outcome.as_ref().err().map(ToString::to_string);
-        self.audit.record(
-            self.clock.now(),
-            &Event::Reload {
-                error: error.as_deref(),
-            },
-        )?;
+        self.audit.record(self.clock.now(), &Event::Reload { error: error.as_deref() })?;
         outcome
     }
 
@@ -228,18 +198,11 @@ pub async fn open_authority(
     dev: bool,
 ) -> Result<ca::Authority, StartError> {
     let signer = open_key(&authority.key, authority.passphrase.as_ref(), dev).await?;
-    let issuer = ca::Issuer::new(signer, authority.chain, now)
-        .await
-        .map_err(|source| StartError::Chain {
-            chain: authority.chain_path,
-            source: Box::new(source),
-        })?;
+    let issuer = ca::Issuer::new(signer, authority.chain, now).await.map_err(|source| {
+        StartError::Chain { chain: authority.chain_path, source: Box::new(source) }
+    })?;
     let (activate, retire) = (authority.activate, authority.retire);
-    Ok(ca::Authority {
-        issuer: Arc::new(issuer),
-        activate,
-        retire,
-    })
+    Ok(ca::Authority { issuer: Arc::new(issuer), activate, retire })
 }
 
 /// Puts the authorities together, one of which must sign now: found here, and not by the first
@@ -288,12 +251,7 @@ pub async fn log_settings(
 ) -> Result<Option<LogSettings>, StartError> {
     match &config.log {
         LogChoice::None => Ok(None),
-        LogChoice::Embedded {
-            data,
-            origin,
-            key,
-            passphrase,
-        } => Ok(Some(LogSettings {
+        LogChoice::Embedded { data, origin, key, passphrase } => Ok(Some(LogSettings {
             data: data.clone(),
             origin: origin.clone(),
             signer: open_key(key, passphrase.as_ref(), config.dev).await?,
@@ -312,9 +270,7 @@ async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Resul
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| bind_error(address, source))
+    TcpListener::bind(address).await.map_err(|source| bind_error(address, source))
 }
 
 fn bind_error(address: SocketAddr, source: io::Error) -> StartError {

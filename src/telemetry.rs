@@ -52,9 +52,7 @@ impl Serialize for RequestId {
 /// A second call changes nothing.
 pub fn install() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A second subscriber is refused by `tracing`, which is what is wanted.
     let _already_installed = if io::stderr().is_terminal() {
         builder.with_target(false).try_init()
@@ -71,9 +69,6 @@ mod tests {
     fn a_request_id_is_32_hex_digits_everywhere() {
         let id = RequestId::from_random([0xab; 16]);
         assert_eq!(id.to_string(), "ab".repeat(16));
-        assert_eq!(
-            serde_json::to_string(&id).unwrap(),
-            format!("\"{}\"", "ab".repeat(16))
-        );
+        assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{}\"", "ab".repeat(16)));
     }
 }

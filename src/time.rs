@@ -51,9 +51,7 @@ impl Timestamp {
     /// # Errors
     /// The text is not RFC 3339, or lies before 1970.
     pub fn parse_rfc3339(text: &str) -> Result<Self, InvalidTimestamp> {
-        let invalid = || InvalidTimestamp {
-            text: text.to_owned(),
-        };
+        let invalid = || InvalidTimestamp { text: text.to_owned() };
         let instant: jiff::Timestamp = text.parse().map_err(|_| invalid())?;
         let unix_ms = u64::try_from(instant.as_millisecond()).map_err(|_| invalid())?;
         Ok(Self(unix_ms))
@@ -94,14 +92,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the machine is asked"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the machine is asked")]
     fn now(&self) -> Timestamp {
-        let since_epoch = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -120,12 +114,7 @@ mod tests {
 
     #[test]
     fn text_without_an_offset_is_refused() {
-        for text in [
-            "2026-11-20",
-            "2026-11-20T00:00:00",
-            "1960-01-01T00:00:00Z",
-            "",
-        ] {
+        for text in ["2026-11-20", "2026-11-20T00:00:00", "1960-01-01T00:00:00Z", ""] {
             assert!(Timestamp::parse_rfc3339(text).is_err(), "{text}");
         }
     }

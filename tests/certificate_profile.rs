@@ -46,10 +46,7 @@ impl TestCa {
         };
         // Two hundred years, so that leaves of either kind of time fit.
         let new_root = new("test root", 200 * 31_557_600);
-        let root = create_root(&*root_key, &new_root)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        let root = create_root(&*root_key, &new_root).now_or_never().unwrap().unwrap();
         let new_issuing = new("test issuing", 199 * 31_557_600);
         let issuing = create_intermediate(&root, &*root_key, &*signer, &new_issuing);
         let issuing = issuing.now_or_never().unwrap().unwrap();
@@ -59,12 +56,7 @@ impl TestCa {
         };
         let key_id = issuing.subject_key_id().unwrap().to_vec();
         let template = Template::new(leaf_algorithm, issuing.subject_der(), &key_id);
-        Self {
-            root,
-            issuing,
-            signer,
-            template,
-        }
+        Self { root, issuing, signer, template }
     }
 
     fn certificate(&self, tbs: &[u8]) -> Vec<u8> {
@@ -156,11 +148,7 @@ fn nt_44_extensions_stand_in_the_golden_order_with_the_golden_bytes() {
     assert_eq!(shown(&tbs.precertificate_tbs()), expected);
     expected.pop();
     let list = sct_list(Vec::new());
-    expected.push(format!(
-        "1.3.6.1.4.1.11129.2.4.2 04{:02x}{}",
-        list.len(),
-        hex::encode(&list)
-    ));
+    expected.push(format!("1.3.6.1.4.1.11129.2.4.2 04{:02x}{}", list.len(), hex::encode(&list)));
     assert_eq!(shown(&tbs.final_tbs(&list)), expected);
 }
 
@@ -174,18 +162,12 @@ fn nt_44_every_field_reads_back_as_the_profile_says() {
     assert_eq!(read.version(), x509_parser::x509::X509Version::V3);
     assert_eq!(read.raw_serial(), choice.serial.as_bytes());
     assert_eq!(read.signature_algorithm, read.tbs_certificate.signature);
-    assert_eq!(
-        read.signature_algorithm.algorithm.to_id_string(),
-        "1.2.840.10045.4.3.3"
-    );
+    assert_eq!(read.signature_algorithm.algorithm.to_id_string(), "1.2.840.10045.4.3.3");
     assert!(read.signature_algorithm.parameters.is_none());
     assert_eq!(read.issuer().as_raw(), ca.issuing.subject_der());
     assert_eq!(read.subject().iter().count(), 0);
     assert_eq!(read.validity().not_before.timestamp(), 1_795_170_030);
-    assert_eq!(
-        read.validity().not_after.timestamp() - read.validity().not_before.timestamp(),
-        600
-    );
+    assert_eq!(read.validity().not_after.timestamp() - read.validity().not_before.timestamp(), 600);
     assert_eq!(read.public_key().raw, choice.key.spki_der());
     assert!(!read.is_ca());
     assert!(read.basic_constraints().unwrap().is_none());
@@ -193,14 +175,11 @@ fn nt_44_every_field_reads_back_as_the_profile_says() {
     let usage = read.extended_key_usage().unwrap().unwrap();
     assert!(usage.value.code_signing && !usage.critical);
     assert!(!usage.value.any && !usage.value.server_auth && usage.value.other.is_empty());
-    let key_identifiers = read
-        .extensions()
-        .iter()
-        .filter_map(|e| match e.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => Some(id.key_identifier.as_ref()?.0),
-            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
-            _ => None,
-        });
+    let key_identifiers = read.extensions().iter().filter_map(|e| match e.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => Some(id.key_identifier.as_ref()?.0),
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+        _ => None,
+    });
     let mut of_bits = aws_lc_rs::digest::digest(
         &aws_lc_rs::digest::SHA256,
         &read.public_key().subject_public_key.data,
@@ -223,19 +202,14 @@ fn nt_42_no_leaf_is_a_ca_or_names_a_host() {
         SubjectAltName::username("someone", "example.com").unwrap(),
     ];
     for san in names {
-        let choice = Choice {
-            san: san.clone(),
-            ..Choice::plain()
-        };
+        let choice = Choice { san: san.clone(), ..Choice::plain() };
         let tbs = choice.tbs(&template).final_tbs(&sct_list(Vec::new()));
         let der = template.certificate(&tbs, &[0x30, 0]);
         let (_, read) = X509Certificate::from_der(&der).unwrap();
         assert!(!read.is_ca());
         let sans = read.subject_alternative_name().unwrap().unwrap();
         assert!(sans.critical, "the subject is empty");
-        let [only] = sans.value.general_names.as_slice() else {
-            panic!("not one name")
-        };
+        let [only] = sans.value.general_names.as_slice() else { panic!("not one name") };
         assert!(
             matches!(
                 only,
@@ -256,15 +230,10 @@ fn nt_56_the_extensions_of_an_sct_are_embedded_byte_for_byte() {
         let der = template.certificate(&tbs, &[0x30, 0]);
         let (_, read) = X509Certificate::from_der(&der).unwrap();
         let last = read.extensions().last().unwrap();
-        let ParsedExtension::SCT(scts) = last.parsed_extension() else {
-            panic!("{last:?}")
-        };
+        let ParsedExtension::SCT(scts) = last.parsed_extension() else { panic!("{last:?}") };
         assert_eq!(scts.len(), 1);
         assert_eq!(scts[0].extensions.0, extensions);
-        assert_eq!(
-            Leaf::parse_certificate(&der).unwrap().sct_list().unwrap(),
-            list
-        );
+        assert_eq!(Leaf::parse_certificate(&der).unwrap().sct_list().unwrap(), list);
     }
 }
 
@@ -281,50 +250,19 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
     let list = sct_list(Vec::new());
     let last = "its last extension is not the one for its stage";
     assert_eq!(broken(&tbs.logged_tbs(), Stage::Certificate, 600), last);
-    assert_eq!(
-        broken(&tbs.precertificate_tbs(), Stage::Certificate, 600),
-        last
-    );
-    assert_eq!(
-        broken(&tbs.final_tbs(&list), Stage::Precertificate, 600),
-        last
-    );
+    assert_eq!(broken(&tbs.precertificate_tbs(), Stage::Certificate, 600), last);
+    assert_eq!(broken(&tbs.final_tbs(&list), Stage::Precertificate, 600), last);
     assert_eq!(
         broken(&tbs.final_tbs(&list), Stage::Certificate, 601),
         "it is valid for 600 seconds instead of 601"
     );
     // Each edit keeps all lengths, so that only the rule itself can notice.
     let edits: [(&str, &[u8], &[u8], &str); 8] = [
-        (
-            "serial",
-            &[0x02, 0x14, 0x51],
-            &[0x02, 0x14, 0x91],
-            "its serial number is not positive",
-        ),
-        (
-            "v2",
-            &[0xa0, 3, 2, 1, 2],
-            &[0xa0, 3, 2, 1, 1],
-            "it is not an X.509 v3 certificate",
-        ),
-        (
-            "key usage",
-            &[3, 2, 7, 0x80],
-            &[3, 2, 2, 0x84],
-            "its key usage is missing or not as",
-        ),
-        (
-            "usage",
-            &[7, 3, 3, 0x30],
-            &[7, 3, 1, 0x30],
-            "its extended key usage is missing",
-        ),
-        (
-            "dns",
-            &[0x81, 0x13],
-            &[0x82, 0x13],
-            "its subject alternative name is missing",
-        ),
+        ("serial", &[0x02, 0x14, 0x51], &[0x02, 0x14, 0x91], "its serial number is not positive"),
+        ("v2", &[0xa0, 3, 2, 1, 2], &[0xa0, 3, 2, 1, 1], "it is not an X.509 v3 certificate"),
+        ("key usage", &[3, 2, 7, 0x80], &[3, 2, 2, 0x84], "its key usage is missing or not as"),
+        ("usage", &[7, 3, 3, 0x30], &[7, 3, 1, 0x30], "its extended key usage is missing"),
+        ("dns", &[0x81, 0x13], &[0x82, 0x13], "its subject alternative name is missing"),
         (
             "ca",
             &[6, 3, 0x55, 0x1d, 0x0e],
@@ -346,9 +284,8 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
     ];
     for (what, from, to, expected) in edits {
         let mut tbs = tbs.final_tbs(&list);
-        let at: Vec<usize> = (0..tbs.len() - from.len())
-            .filter(|at| tbs[*at..].starts_with(from))
-            .collect();
+        let at: Vec<usize> =
+            (0..tbs.len() - from.len()).filter(|at| tbs[*at..].starts_with(from)).collect();
         assert_eq!(at.len(), 1, "{what}: the pattern must be unambiguous");
         tbs[at[0]..at[0] + to.len()].copy_from_slice(to);
         let found = broken(&tbs, Stage::Certificate, 600);
@@ -388,36 +325,25 @@ fn any_extensions() -> impl Strategy<Value = FulcioExtensions> {
 
 fn any_choice() -> impl Strategy<Value = Choice> {
     let second = 1_700_000_000_u64..6_000_000_000;
-    (
-        any::<[u8; 20]>(),
-        second,
-        1_u8..=255,
-        any_san(),
-        any_extensions(),
-    )
-        .prop_map(|(random, second, scalar, san, extensions)| Choice {
+    (any::<[u8; 20]>(), second, 1_u8..=255, any_san(), any_extensions()).prop_map(
+        |(random, second, scalar, san, extensions)| Choice {
             serial: Serial::from_random(random),
             validity: Validity::starting_at(Timestamp::from_unix_seconds(second), 600).unwrap(),
             key: p256_key([scalar; 32].map(|octet| octet & 0x7f | 1)),
             san,
             extensions,
-        })
+        },
+    )
 }
 
 /// Certificate bytes, decoded and encoded again by x509-cert.
 fn reencoded(der: &[u8]) -> Vec<u8> {
-    x509_cert::Certificate::from_der(der)
-        .unwrap()
-        .to_der()
-        .unwrap()
+    x509_cert::Certificate::from_der(der).unwrap().to_der().unwrap()
 }
 
 #[test]
 fn any_certificate_is_canonical_der_that_passes_the_lint_and_verifies_up_to_the_root() {
-    for algorithm in [
-        SignatureAlgorithm::EcdsaP256Sha256,
-        SignatureAlgorithm::EcdsaP384Sha384,
-    ] {
+    for algorithm in [SignatureAlgorithm::EcdsaP256Sha256, SignatureAlgorithm::EcdsaP384Sha384] {
         let ca = TestCa::new(algorithm);
         let (_, root) = X509Certificate::from_der(ca.root.der()).unwrap();
         let (_, issuing) = X509Certificate::from_der(ca.issuing.der()).unwrap();
@@ -466,8 +392,5 @@ fn without_last_extension(certificate: &[u8]) -> Vec<u8> {
         value: extensions,
     };
     content.extend_from_slice(&extensions.to_der().unwrap());
-    Any::new(x509_cert::der::Tag::Sequence, content)
-        .unwrap()
-        .to_der()
-        .unwrap()
+    Any::new(x509_cert::der::Tag::Sequence, content).unwrap().to_der().unwrap()
 }

@@ -33,14 +33,9 @@ fn the_documented_sample_says_what_its_defaults_are() {
     assert_eq!(config.private.map(|address| address.port()), Some(9464));
     assert!(config.authorities[0].passphrase.is_some());
     assert!(config.authorities[0].activate < config.authorities[0].retire);
-    let LogChoice::Embedded { origin, .. } = config.log else {
-        panic!("a log")
-    };
+    let LogChoice::Embedded { origin, .. } = config.log else { panic!("a log") };
     assert_eq!(origin, "log.example.com/2026");
-    assert!(
-        config::load(&path, LoadOptions { dev: false }).is_err(),
-        "a development chain"
-    );
+    assert!(config::load(&path, LoadOptions { dev: false }).is_err(), "a development chain");
 }
 
 #[test]
@@ -48,25 +43,16 @@ fn the_development_sample_loads_with_dev_only() {
     let path = in_repository("config/dev.yaml");
     config::load(&path, LoadOptions { dev: true }).expect("with --dev");
     let refused = config::load(&path, LoadOptions { dev: false }).expect_err("without --dev");
-    assert!(
-        refused.to_string().contains("a development key"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("a development key"), "{refused}");
 }
 
 #[test]
 fn the_yaml_issuer_sample_has_every_construct_and_can_be_served() {
     let path = in_repository("config/issuers.yaml");
     let text = fs::read_to_string(&path).expect("the sample");
-    for construct in [
-        "&github",
-        "  *github:",
-        "define:",
-        "{{if eq ",
-        "(index . ",
-        "issuer-claim",
-        "/*:",
-    ] {
+    for construct in
+        ["&github", "  *github:", "define:", "{{if eq ", "(index . ", "issuer-claim", "/*:"]
+    {
         assert!(text.contains(construct), "{construct}");
     }
     let file = IssuerFile::load(&path).expect("the sample reads");
@@ -81,14 +67,9 @@ fn the_json_spelling_means_the_same_as_the_yaml_spelling() {
     let broker = &file.issuers[1];
     assert_eq!(broker.settings.name, "https://login.example.com/auth");
     assert_eq!(broker.settings.client_id, "sigstore");
-    let IssuerKind::Email(email) = &broker.kind else {
-        panic!("{broker:?}")
-    };
+    let IssuerKind::Email(email) = &broker.kind else { panic!("{broker:?}") };
     assert!(email.skip_email_verification);
-    assert_eq!(
-        email.issuer_claim,
-        "$.federated_claims.connector_id".parse().ok()
-    );
+    assert_eq!(email.issuer_claim, "$.federated_claims.connector_id".parse().ok());
     let wildcard = PublishedName::Wildcard("https://agents.example.com/*".to_owned());
     assert_eq!(file.issuers[3].published.name, wildcard);
     file.for_serving().expect("every type of it is built");
@@ -105,17 +86,11 @@ fn the_public_good_file_reads_unchanged_and_names_what_is_not_built() {
     assert_eq!(file.issuers.len(), 31);
     let not_built = |kind| {
         let is_kind = |known: &IssuerKind| matches!(known, IssuerKind::NotBuilt(k) if *k == kind);
-        file.issuers
-            .iter()
-            .filter(|issuer| is_kind(&issuer.kind))
-            .count()
+        file.issuers.iter().filter(|issuer| is_kind(&issuer.kind)).count()
     };
     assert_eq!(not_built(IssuerType::Kubernetes), 7);
     assert_eq!(not_built(IssuerType::ChainguardIdentity), 1);
-    let refused = file
-        .for_serving()
-        .expect_err("some types are not built")
-        .to_string();
+    let refused = file.for_serving().expect_err("some types are not built").to_string();
     assert_eq!(refused.lines().count(), 8, "{refused}");
     assert!(refused.contains("'https://issuer.enforce.dev': type 'chainguard-identity' is not"));
 }
@@ -136,14 +111,8 @@ fn another_yaml_reader_finds_the_same_issuers() {
         assert_eq!(entries.len(), ours.issuers.len());
         for ((name, entry), issuer) in entries.into_iter().zip(&ours.issuers) {
             assert_eq!(name.as_str(), Some(issuer.settings.name.as_str()));
-            assert_eq!(
-                entry["client-id"].as_str(),
-                Some(issuer.settings.client_id.as_str())
-            );
-            assert_eq!(
-                entry["type"].as_str(),
-                Some(issuer.published.issuer_type.as_str())
-            );
+            assert_eq!(entry["client-id"].as_str(), Some(issuer.settings.client_id.as_str()));
+            assert_eq!(entry["type"].as_str(), Some(issuer.published.issuer_type.as_str()));
         }
     }
 }

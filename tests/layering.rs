@@ -1,6 +1,8 @@
 //! A module uses only lower layers (its own children apart): the table of DESIGN, section 3,
 //! held against every `use crate::…` and every `crate::…` path in `src/`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read the tree fails")]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -42,27 +44,21 @@ fn every_module_uses_only_lower_layers() {
         if module == "lib" || module == "main" {
             continue;
         }
-        let layer = *layers
-            .get(module.as_str())
-            .unwrap_or_else(|| panic!("no layer: {module}"));
+        let layer = *layers.get(module.as_str()).unwrap_or_else(|| panic!("no layer: {module}"));
         let text = fs::read_to_string(&file).unwrap();
         for (line, used) in used_modules(&text) {
             uses_seen += 1;
             if used == module {
                 continue;
             }
-            let used_layer = *layers
-                .get(used.as_str())
-                .unwrap_or_else(|| panic!("{file:?}:{line}: {used}?"));
+            let used_layer =
+                *layers.get(used.as_str()).unwrap_or_else(|| panic!("{file:?}:{line}: {used}?"));
             if used_layer >= layer {
                 broken.push(format!("{}:{line}: {module} uses {used}", file.display()));
             }
         }
     }
-    assert!(
-        uses_seen > 50,
-        "the reader of `use` lines found only {uses_seen}: is it broken?"
-    );
+    assert!(uses_seen > 50, "the reader of `use` lines found only {uses_seen}: is it broken?");
     assert!(broken.is_empty(), "layers crossed:\n{}", broken.join("\n"));
 }
 
@@ -77,10 +73,7 @@ fn every_module_of_the_library_has_a_layer() {
         .collect();
     assert!(modules.len() > 15);
     for module in modules {
-        assert!(
-            LAYERS.iter().any(|(name, _)| *name == module),
-            "{module} has no layer"
-        );
+        assert!(LAYERS.iter().any(|(name, _)| *name == module), "{module} has no layer");
     }
 }
 
@@ -88,10 +81,7 @@ fn every_module_of_the_library_has_a_layer() {
 fn the_reader_of_uses_sees_nested_and_inline_paths() {
     let text =
         "use crate::{\n    a::{x, y},\n    b,\n};\nfn f() { crate::c::d() }\n// crate::not\n";
-    let used: Vec<String> = used_modules(text)
-        .into_iter()
-        .map(|(_, used)| used)
-        .collect();
+    let used: Vec<String> = used_modules(text).into_iter().map(|(_, used)| used).collect();
     assert_eq!(used, ["a", "b", "c"]);
 }
 
@@ -111,17 +101,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 /// The first component below `src/`; the tests beside a file belong to its module.
 fn module_of(source: &Path, file: &Path) -> String {
     let relative = file.strip_prefix(source).unwrap();
-    let first = relative
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap();
-    first
-        .trim_end_matches(".rs")
-        .trim_end_matches("_tests")
-        .to_owned()
+    let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").trim_end_matches("_tests").to_owned()
 }
 
 /// The modules that follow `crate::`, with the line they stand on. Test code below
@@ -129,13 +110,7 @@ fn module_of(source: &Path, file: &Path) -> String {
 fn used_modules(text: &str) -> Vec<(usize, String)> {
     let code: String = text
         .lines()
-        .map(|line| {
-            if line.trim_start().starts_with("//") {
-                ""
-            } else {
-                line
-            }
-        })
+        .map(|line| if line.trim_start().starts_with("//") { "" } else { line })
         .flat_map(|line| [line, "\n"])
         .collect();
     let mut used = Vec::new();
@@ -175,7 +150,5 @@ fn group_heads(group: &str) -> Vec<String> {
 }
 
 fn identifier(text: &str) -> String {
-    text.chars()
-        .take_while(|character| character.is_alphanumeric() || *character == '_')
-        .collect()
+    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
 }

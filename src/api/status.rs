@@ -8,7 +8,9 @@
 use http::StatusCode;
 
 use crate::{
+    identity::IdentityError,
     issue::{self, Stage},
+    log::SubmitError,
     proof::{ProofError, ProofFault},
 };
 
@@ -93,12 +95,7 @@ impl From<&Malformed> for Status {
             Malformed::NoToken | Malformed::NotBearer => {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &reason), "token")
             }
-            Malformed::NoKey => (
-                400,
-                INVALID_ARGUMENT,
-                explain(KEY, &reason),
-                "key_unparsable",
-            ),
+            Malformed::NoKey => (400, INVALID_ARGUMENT, explain(KEY, &reason), "key_unparsable"),
             Malformed::TooLarge { .. } => (413, RESOURCE_EXHAUSTED, reason, "body_too_large"),
             Malformed::TooSlow { .. } => (408, DEADLINE_EXCEEDED, reason, "body_too_slow"),
             Malformed::Truncated => (400, INVALID_ARGUMENT, reason, "body_truncated"),
@@ -116,68 +113,43 @@ impl From<&issue::Error> for Status {
         use issue::Error;
         let (http, grpc, message, label) = match error {
             Error::Overloaded => (429, RESOURCE_EXHAUSTED, error.to_string(), "overloaded"),
-            Error::TokenNotText => (
-                400,
-                INVALID_ARGUMENT,
-                explain(TOKEN, "it is not ASCII text"),
-                "token",
-            ),
-            Error::Token(cause) if cause.is_unavailable() => (
-                503,
-                UNAVAILABLE,
-                explain(TOKEN, &cause.to_string()),
-                "issuer_unavailable",
-            ),
-            Error::Token(cause) => (
-                400,
-                INVALID_ARGUMENT,
-                explain(TOKEN, &cause.to_string()),
-                "token",
-            ),
-            Error::Identity(cause) => (
-                400,
-                INVALID_ARGUMENT,
-                explain(TOKEN, &cause.to_string()),
-                "identity",
-            ),
+            Error::TokenNotText => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, "it is not ASCII text"), "token")
+            }
+            Error::Token(cause) if cause.is_unavailable() => {
+                (503, UNAVAILABLE, explain(TOKEN, &cause.to_string()), "issuer_unavailable")
+            }
+            Error::Token(cause) => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "token")
+            }
+            Error::Identity(IdentityError::NoProfile { .. }) => {
+                (500, INTERNAL, INTERNAL_TEXT.to_owned(), "internal")
+            }
+            Error::Identity(cause) => {
+                (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "identity")
+            }
             Error::Proof(cause) => return proof_status(cause),
             Error::Refused(refusal) => (403, PERMISSION_DENIED, refusal.to_string(), "policy"),
-            Error::Ca(cause) if cause.is_unavailable() => (
-                503,
-                UNAVAILABLE,
-                explain(CA, "the key did not sign"),
-                "ca_unavailable",
-            ),
+            Error::Ca(cause) if cause.is_unavailable() => {
+                (503, UNAVAILABLE, explain(CA, "the key did not sign"), "ca_unavailable")
+            }
             Error::Ca(_) => (500, INTERNAL, CA.to_owned(), "ca"),
-            Error::Log(_) => (
-                503,
-                UNAVAILABLE,
-                explain(LOG, "the log takes no entries now"),
-                "log_unavailable",
-            ),
-            Error::Audit(_) => (
-                503,
-                UNAVAILABLE,
-                "the audit log takes no lines now".to_owned(),
-                "audit",
-            ),
-            Error::Deadline {
-                stage: Stage::Token,
-            } => (
-                503,
-                UNAVAILABLE,
-                explain(TOKEN, &error.to_string()),
-                "token_deadline",
-            ),
-            Error::Deadline {
-                stage: Stage::Signing,
-            } => (
-                503,
-                UNAVAILABLE,
-                explain(CA, &error.to_string()),
-                "signing_deadline",
-            ),
-            Error::Randomness | Error::Aborted => (500, INTERNAL, CA.to_owned(), "internal"),
+            Error::Log(SubmitError::UnknownIssuer { .. }) => (500, INTERNAL, LOG.to_owned(), "log"),
+            Error::Log(_) => {
+                (503, UNAVAILABLE, explain(LOG, "the log takes no entries now"), "log_unavailable")
+            }
+            Error::Audit(_) => {
+                (503, UNAVAILABLE, "the audit log takes no lines now".to_owned(), "audit")
+            }
+            Error::Deadline { stage: Stage::Token } => {
+                (503, UNAVAILABLE, explain(TOKEN, &error.to_string()), "token_deadline")
+            }
+            Error::Deadline { stage: Stage::Signing } => {
+                (503, UNAVAILABLE, explain(CA, &error.to_string()), "signing_deadline")
+            }
+            Error::Randomness | Error::Aborted => {
+                (500, INTERNAL, INTERNAL_TEXT.to_owned(), "internal")
+            }
         };
         Self::new(http, grpc, message, label)
     }
@@ -192,24 +164,14 @@ fn proof_status(cause: &ProofError) -> Status {
         ProofFault::SignatureWrong => (PROOF, "proof"),
         ProofFault::CsrMalformed => (CSR, "csr_unparsable"),
     };
-    Status::new(
-        400,
-        INVALID_ARGUMENT,
-        explain(upstream_text, &cause.to_string()),
-        label,
-    )
+    Status::new(400, INVALID_ARGUMENT, explain(upstream_text, &cause.to_string()), label)
 }
 
 impl Status {
     fn new(http: u16, grpc: u8, message: String, label: &'static str) -> Self {
         // Every number above is a valid status; a test walks through all of them.
         let http = StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self {
-            http,
-            grpc,
-            message,
-            label,
-        }
+        Self { http, grpc, message, label }
     }
 }
 
@@ -225,6 +187,7 @@ const PROOF: &str = "The signature supplied in the request could not be verified
 const CSR: &str = "The certificate signing request could not be parsed";
 const ALGORITHM: &str = "signing algorithm not permitted";
 const CA: &str = "error communicating with CA backend";
+const INTERNAL_TEXT: &str = "internal error";
 const LOG: &str = "Error entering certificate in CTL";
 
 // google.rpc.Code

@@ -33,20 +33,12 @@ pub(super) fn now() -> Timestamp {
 }
 
 pub(super) fn p256_signer() -> Arc<dyn Signer> {
-    keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256)
-        .unwrap()
-        .signer
+    keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap().signer
 }
 
 pub(super) fn new_ca(common_name: &str, lifetime_seconds: u64) -> NewCa<'_> {
     let serial = Serial::from_random([3; 20]);
-    NewCa {
-        organization: "example.com",
-        common_name,
-        now: now(),
-        lifetime_seconds,
-        serial,
-    }
+    NewCa { organization: "example.com", common_name, now: now(), lifetime_seconds, serial }
 }
 
 impl TestCa {
@@ -57,12 +49,7 @@ impl TestCa {
         let new = new_ca(common_name, lifetime_seconds);
         let made = create_intermediate(&root, &*root_signer, &*signer, &new);
         let issuing = made.now_or_never().unwrap().unwrap();
-        Self {
-            root,
-            root_signer,
-            issuing,
-            signer,
-        }
+        Self { root, root_signer, issuing, signer }
     }
 
     pub(super) fn chain(&self) -> Vec<Certificate> {
@@ -95,9 +82,7 @@ pub(super) fn identity() -> Identity {
     let profiles = Profiles::new([(published, Profile::Email(Email::default()))]);
     let claims =
         json!({"iss": url, "sub": "person-1", "email": "p@example.com", "email_verified": true});
-    profiles
-        .derive(VerifiedToken::dangerous_unverified(url, url, claims))
-        .unwrap()
+    profiles.derive(VerifiedToken::dangerous_unverified(url, url, claims)).unwrap()
 }
 
 /// The identity of [`identity`] with a key that was proven as `possession`.
@@ -112,10 +97,7 @@ pub(super) fn approved() -> Approved {
     let client = p256_signer();
     let signature = client.sign(b"person-1").now_or_never().unwrap().unwrap();
     let public_key = client.public_key_der().to_vec();
-    approved_with(&Possession::Signature {
-        public_key,
-        signature,
-    })
+    approved_with(&Possession::Signature { public_key, signature })
 }
 
 /// What a log would answer, as far as the CA looks at it.

@@ -58,23 +58,11 @@ fn the_newest_active_authority_signs_and_the_older_one_comes_back_if_it_retires_
 
 #[test]
 fn an_authority_is_trusted_before_it_signs_and_until_its_last_certificate_has_expired() {
-    let set = CaSet::new(vec![
-        authority(0, None, Some(15)),
-        authority(1, Some(10), None),
-    ])
-    .unwrap();
+    let set = CaSet::new(vec![authority(0, None, Some(15)), authority(1, Some(10), None)]).unwrap();
     let trusted = |minutes| set.trusted_at(minute(minutes));
     let [first, second, _] = issuers();
-    assert_eq!(
-        trusted(0),
-        [first.chain(), second.chain()],
-        "before it signs"
-    );
-    assert_eq!(
-        trusted(25),
-        [first.chain(), second.chain()],
-        "its last certificate is valid"
-    );
+    assert_eq!(trusted(0), [first.chain(), second.chain()], "before it signs");
+    assert_eq!(trusted(25), [first.chain(), second.chain()], "its last certificate is valid");
     assert_eq!(trusted(26), [second.chain()]);
 }
 
@@ -82,10 +70,7 @@ fn an_authority_is_trusted_before_it_signs_and_until_its_last_certificate_has_ex
 fn without_an_active_authority_nothing_is_signed() {
     let set = CaSet::new(vec![authority(0, Some(10), Some(20))]).unwrap();
     for at in [0, 20, 31] {
-        assert!(matches!(
-            set.signing_at(minute(at)),
-            Err(CaError::NoneActive)
-        ));
+        assert!(matches!(set.signing_at(minute(at)), Err(CaError::NoneActive)));
     }
     let expired = issuers()[0].valid_until().plus_ms(1);
     let set = CaSet::new(vec![authority(0, None, None)]).unwrap();
@@ -103,17 +88,11 @@ fn authorities_that_leave_open_which_one_signs_are_refused() {
     ));
     assert_eq!(
         error(vec![authority(0, None, None), authority(1, None, None)]),
-        CaSetError::SameActivation {
-            first: 1,
-            second: 2
-        }
+        CaSetError::SameActivation { first: 1, second: 2 }
     );
     assert_eq!(
         error(vec![authority(0, None, None), authority(0, Some(1), None)]),
-        CaSetError::SameKey {
-            first: 1,
-            second: 2
-        }
+        CaSetError::SameKey { first: 1, second: 2 }
     );
     let namesake = Authority {
         issuer: TestCa::new("first", HALF_DAY_SECONDS).issuer(),
@@ -122,10 +101,7 @@ fn authorities_that_leave_open_which_one_signs_are_refused() {
     };
     assert_eq!(
         error(vec![authority(0, None, None), namesake]),
-        CaSetError::SameSubject {
-            first: 1,
-            second: 2
-        }
+        CaSetError::SameSubject { first: 1, second: 2 }
     );
 }
 

@@ -43,20 +43,13 @@ pub(super) struct Key {
 /// Reads the one document of `text`; `None` if there is nothing in it.
 pub(super) fn read(text: &str) -> Result<Option<Node>, (Position, Fault)> {
     if text.len() > MAX_FILE_BYTES {
-        let fault = Fault::FileTooLarge {
-            limit_bytes: MAX_FILE_BYTES,
-        };
+        let fault = Fault::FileTooLarge { limit_bytes: MAX_FILE_BYTES };
         return Err((Position::START, fault));
     }
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut reader = Reader {
-        parser,
-        anchors: HashMap::new(),
-        depth: 0,
-        last: Position::START,
-    };
+    let mut reader = Reader { parser, anchors: HashMap::new(), depth: 0, last: Position::START };
     reader.document()
 }
 
@@ -85,12 +78,7 @@ impl Reader<'_, '_> {
                     root = Some(self.node(first)?);
                 }
                 _ => {
-                    return Err((
-                        self.last,
-                        Fault::Syntax {
-                            problem: "unexpected".to_owned(),
-                        },
-                    ));
+                    return Err((self.last, Fault::Syntax { problem: "unexpected".to_owned() }));
                 }
             }
         }
@@ -103,15 +91,8 @@ impl Reader<'_, '_> {
                 Ok(event)
             }
             Err(error) => {
-                let at = error
-                    .problem_mark()
-                    .map_or(self.last, |mark| position(&mark));
-                Err((
-                    at,
-                    Fault::Syntax {
-                        problem: error.problem().to_owned(),
-                    },
-                ))
+                let at = error.problem_mark().map_or(self.last, |mark| position(&mark));
+                Err((at, Fault::Syntax { problem: error.problem().to_owned() }))
             }
         }
     }
@@ -129,30 +110,19 @@ impl Reader<'_, '_> {
             | EventData::MappingStart { tag: Some(tag), .. } => {
                 return Err((at, Fault::Tag { tag }));
             }
-            EventData::Scalar {
-                anchor,
-                value,
-                style,
-                ..
-            } => {
+            EventData::Scalar { anchor, value, style, .. } => {
                 let plain = matches!(style, ScalarStyle::Plain);
                 (anchor, Content::Scalar { text: value, plain })
             }
             EventData::SequenceStart { anchor, .. } => (anchor, self.nested(at, Self::sequence)?),
             EventData::MappingStart { anchor, .. } => (anchor, self.nested(at, Self::mapping)?),
             _ => {
-                return Err((
-                    at,
-                    Fault::Syntax {
-                        problem: "a value is missing".to_owned(),
-                    },
-                ));
+                return Err((at, Fault::Syntax { problem: "a value is missing".to_owned() }));
             }
         };
         let content = Rc::new(content);
         // Known only from here on, so that nothing can contain itself.
-        self.anchors
-            .extend(anchor.map(|anchor| (anchor, Rc::clone(&content))));
+        self.anchors.extend(anchor.map(|anchor| (anchor, Rc::clone(&content))));
         Ok(Node { at, content })
     }
 
@@ -190,32 +160,17 @@ impl Reader<'_, '_> {
                 return Err((at, Fault::KeyNotText));
             };
             if let Some(first_line) = lines.insert(text.clone(), at.line) {
-                return Err((
-                    at,
-                    Fault::DuplicateKey {
-                        key: text.clone(),
-                        first_line,
-                    },
-                ));
+                return Err((at, Fault::DuplicateKey { key: text.clone(), first_line }));
             }
             let value = self.event()?;
-            entries.push((
-                Key {
-                    at,
-                    text: text.clone(),
-                },
-                self.node(value)?,
-            ));
+            entries.push((Key { at, text: text.clone() }, self.node(value)?));
         }
     }
 }
 
 fn position(mark: &Mark) -> Position {
     let number = |zero_based: u64| usize::try_from(zero_based).unwrap_or(usize::MAX - 1) + 1;
-    Position {
-        line: number(mark.line),
-        column: number(mark.column),
-    }
+    Position { line: number(mark.line), column: number(mark.column) }
 }
 
 pub(super) fn is_null(node: &Node) -> bool {

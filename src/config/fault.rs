@@ -95,10 +95,7 @@ pub enum Fault {
     #[error("cannot be read: {source}")]
     Unreadable { source: std::io::Error },
     #[error("'{}' cannot be read: {source}", path.display())]
-    UnreadablePart {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    UnreadablePart { path: PathBuf, source: std::io::Error },
     #[error("is larger than {limit_bytes} bytes")]
     FileTooLarge { limit_bytes: usize },
     #[error("the file is empty")]
@@ -118,26 +115,13 @@ pub enum Fault {
     #[error("the key '{key}' stands here a second time, first in line {first_line}")]
     DuplicateKey { key: String, first_line: usize },
     #[error("unknown key '{key}' in {place}{suggestion}")]
-    UnknownKey {
-        key: String,
-        place: &'static str,
-        suggestion: Suggestion,
-    },
+    UnknownKey { key: String, place: &'static str, suggestion: Suggestion },
     #[error("{place} needs the key '{key}'{hint}")]
-    MissingKey {
-        place: &'static str,
-        key: &'static str,
-        hint: &'static str,
-    },
+    MissingKey { place: &'static str, key: &'static str, hint: &'static str },
     #[error("'{key}' must be {expected}")]
     Expected { key: String, expected: &'static str },
     #[error("'{key}' is '{text}', which is not {expected}{suggestion}")]
-    NotOneOf {
-        key: String,
-        text: String,
-        expected: &'static str,
-        suggestion: Suggestion,
-    },
+    NotOneOf { key: String, text: String, expected: &'static str, suggestion: Suggestion },
     #[error("'{key}' is out of range: {range}")]
     OutOfRange { key: String, range: String },
     #[error("{what} is not built in this version of mayfly")]
@@ -145,10 +129,7 @@ pub enum Fault {
     #[error("issuer '{issuer}': type '{kind}' is not built in this version of mayfly")]
     TypeNotBuilt { issuer: String, kind: IssuerType },
     #[error("'{key}' is not a time: {source}")]
-    Time {
-        key: &'static str,
-        source: InvalidTimestamp,
-    },
+    Time { key: &'static str, source: InvalidTimestamp },
     #[error("'retire' is not after 'activate'")]
     RetiredBeforeActive,
     #[error("key: {source}")]
@@ -158,10 +139,7 @@ pub enum Fault {
     #[error("a development key, which everyone has; make your own, or start with --dev")]
     DevelopmentKey,
     #[error("the certificates in '{}' cannot be used: {}", path.display(), with_causes(source))]
-    Chain {
-        path: PathBuf,
-        source: CertificateError,
-    },
+    Chain { path: PathBuf, source: CertificateError },
     #[error("'{}' holds no certificate", path.display())]
     NoCertificate { path: PathBuf },
     #[error("'{key}' is not a URL that can stand here: {reason}")]
@@ -175,17 +153,11 @@ pub enum Fault {
     #[error("an issuer of type '{kind}' cannot have '{key}'")]
     KeyNotForType { key: &'static str, kind: IssuerType },
     #[error("a meta-issuer cannot have '{key}': {reason}")]
-    KeyNotForPattern {
-        key: &'static str,
-        reason: &'static str,
-    },
+    KeyNotForPattern { key: &'static str, reason: &'static str },
     #[error("a meta-issuer of type 'spiffe' would let many issuers speak for one trust domain")]
     SpiffePattern,
     #[error("'ci-provider' is '{name}', but ci-issuer-metadata has no such entry{suggestion}")]
-    UnknownProvider {
-        name: String,
-        suggestion: Suggestion,
-    },
+    UnknownProvider { name: String, suggestion: Suggestion },
     #[error("issuer-claim: {source}")]
     IssuerClaim { source: IssuerClaimError },
     #[error("template: {source}")]
@@ -197,10 +169,7 @@ pub enum Fault {
     #[error("'jwks' is not a JSON object with a member 'keys'")]
     KeySet,
     #[error("'{first}' and '{second}' contradict each other")]
-    Contradiction {
-        first: &'static str,
-        second: &'static str,
-    },
+    Contradiction { first: &'static str, second: &'static str },
 }
 
 /// What is wrong with a URL or a pattern.

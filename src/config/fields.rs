@@ -18,10 +18,7 @@ pub(super) struct Mistakes {
 
 impl Mistakes {
     pub(super) fn in_file(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            found: Vec::new(),
-        }
+        Self { file: file.to_owned(), found: Vec::new() }
     }
 
     pub(super) fn file(&self) -> &Path {
@@ -29,19 +26,11 @@ impl Mistakes {
     }
 
     pub(super) fn add(&mut self, at: Position, fault: Fault) {
-        self.found.push(Mistake {
-            file: self.file.clone(),
-            at: Some(at),
-            fault,
-        });
+        self.found.push(Mistake { file: self.file.clone(), at: Some(at), fault });
     }
 
     pub(super) fn add_for_file(&mut self, fault: Fault) {
-        self.found.push(Mistake {
-            file: self.file.clone(),
-            at: None,
-            fault,
-        });
+        self.found.push(Mistake { file: self.file.clone(), at: None, fault });
     }
 
     /// Keeps a result's value, or notes its fault.
@@ -96,23 +85,11 @@ impl Fields {
             Content::Mapping(entries) => entries.clone(),
             _ => {
                 let expected = "a mapping of keys to values";
-                mistakes.add(
-                    node.at,
-                    Fault::Expected {
-                        key: place.to_owned(),
-                        expected,
-                    },
-                );
+                mistakes.add(node.at, Fault::Expected { key: place.to_owned(), expected });
                 return None;
             }
         };
-        Some(Self {
-            place,
-            at: node.at,
-            spelling,
-            left: entries,
-            asked: Vec::new(),
-        })
+        Some(Self { place, at: node.at, spelling, left: entries, asked: Vec::new() })
     }
 
     /// Where the mapping begins.
@@ -129,21 +106,12 @@ impl Fields {
             Spelling::KebabOrPascal => self.take_spelt(key, &pascal_case(key)),
         };
         if let (Some((first, _)), Some((again, _))) = (&first, &pascal) {
-            let fault = Fault::DuplicateKey {
-                key: key.to_owned(),
-                first_line: first.at.line,
-            };
+            let fault = Fault::DuplicateKey { key: key.to_owned(), first_line: first.at.line };
             mistakes.add(again.at, fault);
         }
         let (Key { at, .. }, node) = first.or(pascal)?;
         if document::is_null(&node) {
-            mistakes.add(
-                at,
-                Fault::Expected {
-                    key: key.to_owned(),
-                    expected: "given a value",
-                },
-            );
+            mistakes.add(at, Fault::Expected { key: key.to_owned(), expected: "given a value" });
             return None;
         }
         Some(node)
@@ -151,10 +119,7 @@ impl Fields {
 
     fn take_spelt(&mut self, key: &'static str, spelt: &str) -> Option<(Key, Node)> {
         // `key` and its other spelling are the same for some words; never count one entry twice.
-        let index = self
-            .left
-            .iter()
-            .position(|(entry, _)| entry.text == spelt)?;
+        let index = self.left.iter().position(|(entry, _)| entry.text == spelt)?;
         debug_assert!(!key.is_empty());
         Some(self.left.remove(index))
     }
@@ -169,14 +134,7 @@ impl Fields {
         let there = self.has(key);
         let node = self.take(key, mistakes);
         if !there {
-            mistakes.add(
-                self.at,
-                Fault::MissingKey {
-                    place: self.place,
-                    key,
-                    hint,
-                },
-            );
+            mistakes.add(self.at, Fault::MissingKey { place: self.place, key, hint });
         }
         node
     }
@@ -217,13 +175,7 @@ impl Fields {
             Content::Scalar { text, plain: true } if text == "false" => Some(false),
             _ => {
                 let expected = "true or false, without quotes";
-                mistakes.add(
-                    node.at,
-                    Fault::Expected {
-                        key: key.to_owned(),
-                        expected,
-                    },
-                );
+                mistakes.add(node.at, Fault::Expected { key: key.to_owned(), expected });
                 None
             }
         }
@@ -245,12 +197,7 @@ impl Fields {
         key: &'static str,
         mistakes: &mut Mistakes,
     ) -> Option<Located<u64>> {
-        self.measured(
-            key,
-            units::size_bytes,
-            "a size such as 4096B, 256KiB or 1MiB",
-            mistakes,
-        )
+        self.measured(key, units::size_bytes, "a size such as 4096B, 256KiB or 1MiB", mistakes)
     }
 
     /// A whole number.
@@ -272,13 +219,7 @@ impl Fields {
         let Located { at, value } = self.text(key, mistakes)?;
         let parsed = parse(&value);
         if parsed.is_none() {
-            mistakes.add(
-                at,
-                Fault::Expected {
-                    key: key.to_owned(),
-                    expected,
-                },
-            );
+            mistakes.add(at, Fault::Expected { key: key.to_owned(), expected });
         }
         parsed.map(|value| Located { at, value })
     }
@@ -292,11 +233,7 @@ impl Fields {
     pub(super) fn refuse_rest(mut self, mistakes: &mut Mistakes) {
         for (key, _) in self.drain() {
             let suggestion = self.suggest(&key.text);
-            let fault = Fault::UnknownKey {
-                key: key.text,
-                place: self.place,
-                suggestion,
-            };
+            let fault = Fault::UnknownKey { key: key.text, place: self.place, suggestion };
             mistakes.add(key.at, fault);
         }
     }
@@ -307,13 +244,7 @@ impl Fields {
         let known: Vec<String> = self
             .asked
             .iter()
-            .map(|known| {
-                if pascal {
-                    pascal_case(known)
-                } else {
-                    (*known).to_owned()
-                }
-            })
+            .map(|known| if pascal { pascal_case(known) } else { (*known).to_owned() })
             .collect();
         closest(key, known.iter().map(String::as_str))
     }
@@ -325,12 +256,7 @@ pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> S
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let word = plain(word);
     let best = known
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&word, &plain(candidate)),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
         .min_by_key(|(distance, _)| *distance);
     // A third of the letters may differ, or one: more would be guessing.
     let near = best
@@ -341,28 +267,18 @@ pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> S
 /// Text, never empty; notes a mistake otherwise.
 pub(super) fn text_of(key: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Located<String>> {
     match &*node.content {
-        Content::Scalar { text, .. } if !text.is_empty() => Some(Located {
-            at: node.at,
-            value: text.clone(),
-        }),
+        Content::Scalar { text, .. } if !text.is_empty() => {
+            Some(Located { at: node.at, value: text.clone() })
+        }
         Content::Scalar { .. } => {
             mistakes.add(
                 node.at,
-                Fault::Expected {
-                    key: key.to_owned(),
-                    expected: "text that is not empty",
-                },
+                Fault::Expected { key: key.to_owned(), expected: "text that is not empty" },
             );
             None
         }
         _ => {
-            mistakes.add(
-                node.at,
-                Fault::Expected {
-                    key: key.to_owned(),
-                    expected: "text",
-                },
-            );
+            mistakes.add(node.at, Fault::Expected { key: key.to_owned(), expected: "text" });
             None
         }
     }
@@ -373,13 +289,7 @@ pub(super) fn items_of(key: &str, node: &Node, mistakes: &mut Mistakes) -> Optio
     match &*node.content {
         Content::Sequence(items) => Some(items.clone()),
         _ => {
-            mistakes.add(
-                node.at,
-                Fault::Expected {
-                    key: key.to_owned(),
-                    expected: "a list",
-                },
-            );
+            mistakes.add(node.at, Fault::Expected { key: key.to_owned(), expected: "a list" });
             None
         }
     }
@@ -395,9 +305,9 @@ pub(super) fn pascal_case(kebab: &str) -> String {
             }
             _ => {
                 let mut letters = word.chars();
-                letters.next().map_or_else(String::new, |first| {
-                    first.to_uppercase().chain(letters).collect()
-                })
+                letters
+                    .next()
+                    .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
             }
         })
         .collect()

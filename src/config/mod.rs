@@ -139,13 +139,9 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
 
 /// Reads a file of text, noting why not.
 fn read_text(path: &Path) -> Result<String, Fault> {
-    let length = std::fs::metadata(path)
-        .map_err(|source| Fault::Unreadable { source })?
-        .len();
+    let length = std::fs::metadata(path).map_err(|source| Fault::Unreadable { source })?.len();
     if length > document::MAX_FILE_BYTES as u64 {
-        return Err(Fault::FileTooLarge {
-            limit_bytes: document::MAX_FILE_BYTES,
-        });
+        return Err(Fault::FileTooLarge { limit_bytes: document::MAX_FILE_BYTES });
     }
     std::fs::read_to_string(path).map_err(|source| Fault::Unreadable { source })
 }

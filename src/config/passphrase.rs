@@ -58,16 +58,10 @@ impl PassphraseSource {
                 _ => Err(PassphraseError::NoVariable),
             },
             Self::File(path) => {
-                let unreadable = |source| PassphraseError::Unreadable {
-                    path: path.clone(),
-                    source,
-                };
+                let unreadable =
+                    |source| PassphraseError::Unreadable { path: path.clone(), source };
                 let whole = Secret::new(std::fs::read(path).map_err(unreadable)?);
-                let line = whole
-                    .expose()
-                    .split(|byte| *byte == b'\n')
-                    .next()
-                    .unwrap_or_default();
+                let line = whole.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
                 if line.is_empty() {
                     return Err(PassphraseError::Empty { path: path.clone() });

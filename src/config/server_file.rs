@@ -27,12 +27,8 @@ pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigEr
     let root = read_root(path, &mut mistakes);
     let config = root.and_then(|root| {
         let directory = path.parent().unwrap_or(Path::new(""));
-        let mut reader = Reader {
-            directory,
-            options,
-            mistakes: &mut mistakes,
-            elsewhere: &mut elsewhere,
-        };
+        let mut reader =
+            Reader { directory, options, mistakes: &mut mistakes, elsewhere: &mut elsewhere };
         reader.config(&root)
     });
     let mut found = mistakes.into_vec();
@@ -46,9 +42,7 @@ pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigEr
 
 /// The document in a file; notes why there is none.
 pub(super) fn read_root(path: &Path, mistakes: &mut Mistakes) -> Option<Node> {
-    let text = read_text(path)
-        .map_err(|fault| mistakes.add_for_file(fault))
-        .ok()?;
+    let text = read_text(path).map_err(|fault| mistakes.add_for_file(fault)).ok()?;
     match document::read(&text) {
         Ok(Some(root)) => Some(root),
         Ok(None) => {
@@ -95,10 +89,7 @@ impl Reader<'_> {
             issuers_path,
             issuers,
             profiles,
-            authorities: authorities?
-                .into_iter()
-                .map(|located| located.value)
-                .collect(),
+            authorities: authorities?.into_iter().map(|located| located.value).collect(),
             log: log?.value,
             audit: audit?,
             limits: limits?,
@@ -113,10 +104,7 @@ impl Reader<'_> {
 
     fn parse_address(&mut self, key: &str, at: Position, text: &str) -> Option<SocketAddr> {
         let expected = "an address and port such as 127.0.0.1:5555 or [::]:5555";
-        let fault = Fault::Expected {
-            key: key.to_owned(),
-            expected,
-        };
+        let fault = Fault::Expected { key: key.to_owned(), expected };
         self.mistakes.keep(at, text.parse().map_err(|_| fault))
     }
 
@@ -134,10 +122,8 @@ impl Reader<'_> {
 
     fn url(&mut self, fields: &mut Fields) -> Option<url::Url> {
         let Located { at, value } = fields.required_text("url", self.mistakes)?;
-        let checked = check_url(&value).map_err(|reason| Fault::Url {
-            key: "url".to_owned(),
-            reason,
-        });
+        let checked =
+            check_url(&value).map_err(|reason| Fault::Url { key: "url".to_owned(), reason });
         self.mistakes.keep(at, checked)
     }
 
@@ -163,10 +149,7 @@ impl Reader<'_> {
         let items = items_of("authorities", &node, self.mistakes)?;
         if items.is_empty() {
             let expected = "a list of at least one authority";
-            let fault = Fault::Expected {
-                key: "authorities".to_owned(),
-                expected,
-            };
+            let fault = Fault::Expected { key: "authorities".to_owned(), expected };
             self.mistakes.add(node.at, fault);
         }
         // All are read before the first failure counts, so that all mistakes are found.
@@ -202,9 +185,7 @@ impl Reader<'_> {
 
     fn key(&mut self, fields: &mut Fields) -> Option<Located<KeyUri>> {
         let Located { at, value } = fields.required_text("key", self.mistakes)?;
-        let parsed = value
-            .parse::<KeyUri>()
-            .map_err(|source| Fault::Key { source });
+        let parsed = value.parse::<KeyUri>().map_err(|source| Fault::Key { source });
         let key = self.mistakes.keep(at, parsed)?.resolved_in(self.directory);
         let KeyUri::File(path) = &key;
         if !self.options.dev && dev::is_development_path(path) {
@@ -243,15 +224,10 @@ impl Reader<'_> {
         let Located { at, value } = fields.required_text("chain", self.mistakes)?;
         let path = self.directory.join(value);
         let chain = std::fs::read(&path)
-            .map_err(|source| Fault::UnreadablePart {
-                path: path.clone(),
-                source,
-            })
+            .map_err(|source| Fault::UnreadablePart { path: path.clone(), source })
             .and_then(|pem| {
-                Certificate::parse_pem_chain(&pem).map_err(|source| Fault::Chain {
-                    path: path.clone(),
-                    source,
-                })
+                Certificate::parse_pem_chain(&pem)
+                    .map_err(|source| Fault::Chain { path: path.clone(), source })
             });
         let chain = self.mistakes.keep(at, chain)?;
         let Some(issuing) = chain.first() else {
@@ -280,23 +256,12 @@ impl Reader<'_> {
         let node = fields.require("log", hint, self.mistakes)?;
         if let Content::Scalar { text, .. } = &*node.content {
             if text == "none" {
-                return Some(Located {
-                    at: node.at,
-                    value: LogChoice::None,
-                });
+                return Some(Located { at: node.at, value: LogChoice::None });
             }
             let expected = "'none', or a mapping with data, origin and key";
             let suggestion = Suggestion(None);
             let (key, text) = ("log".to_owned(), text.clone());
-            self.mistakes.add(
-                node.at,
-                Fault::NotOneOf {
-                    key,
-                    text,
-                    expected,
-                    suggestion,
-                },
-            );
+            self.mistakes.add(node.at, Fault::NotOneOf { key, text, expected, suggestion });
             return None;
         }
         let mut fields = Fields::of(&node, "log", Spelling::Kebab, self.mistakes)?;
@@ -311,35 +276,19 @@ impl Reader<'_> {
         fields.refuse_rest(self.mistakes);
         let Located { at, value: key } = key?;
         let (data, origin, passphrase) = (data?, origin?, passphrase?);
-        Some(Located {
-            at,
-            value: LogChoice::Embedded {
-                data,
-                origin,
-                key,
-                passphrase,
-            },
-        })
+        Some(Located { at, value: LogChoice::Embedded { data, origin, key, passphrase } })
     }
 
     /// A name of a signed note (C2SP signed-note) that is also a URL without its scheme.
     fn origin(&mut self, fields: &mut Fields) -> Option<String> {
         let Located { at, value } = fields.required_text("origin", self.mistakes)?;
         let checked = url::Url::parse(&format!("https://{value}/"));
-        let plain = value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b));
+        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b));
         let as_written = checked.is_ok_and(|url| url.as_str() == format!("https://{value}/"));
         let slashes = value.contains("//") || value.ends_with('/');
         if !plain || !as_written || slashes {
             let expected = "a host and path without scheme, such as log.example.com/2026";
-            self.mistakes.add(
-                at,
-                Fault::Expected {
-                    key: "origin".to_owned(),
-                    expected,
-                },
-            );
+            self.mistakes.add(at, Fault::Expected { key: "origin".to_owned(), expected });
             return None;
         }
         Some(value)
@@ -365,20 +314,15 @@ impl Reader<'_> {
         log: Option<&Located<LogChoice>>,
     ) {
         let mut seen: Vec<(Position, &KeyUri)> = Vec::new();
-        let of_authorities = authorities
-            .unwrap_or_default()
-            .iter()
-            .map(|located| (located.at, &located.value.key));
+        let of_authorities =
+            authorities.unwrap_or_default().iter().map(|located| (located.at, &located.value.key));
         let of_log = log.and_then(|located| match &located.value {
             LogChoice::Embedded { key, .. } => Some((located.at, key)),
             LogChoice::None => None,
         });
         for (at, key) in of_authorities.chain(of_log) {
             if let Some((first, _)) = seen.iter().find(|(_, known)| *known == key) {
-                let fault = Fault::KeyUsedTwice {
-                    key: key.to_string(),
-                    first_line: first.line,
-                };
+                let fault = Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
                 self.mistakes.add(at, fault);
             }
             seen.push((at, key));

@@ -2,10 +2,7 @@
 
 /// `500ms`, `30s`, `10m`, `2h` in milliseconds.
 pub(super) fn duration_ms(text: &str) -> Option<u64> {
-    scaled(
-        text,
-        &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)],
-    )
+    scaled(text, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])
 }
 
 /// `4096B`, `256KiB`, `1MiB` in bytes.

@@ -32,25 +32,12 @@ impl CiProvider {
         extensions: Vec<(ExtensionField, Template)>,
         san: SanTemplate,
     ) -> Self {
-        Self {
-            templates: Arc::new(Templates {
-                defaults,
-                extensions,
-                san,
-            }),
-        }
+        Self { templates: Arc::new(Templates { defaults, extensions, san }) }
     }
 
     pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
-        let Templates {
-            defaults,
-            extensions: templates,
-            san,
-        } = &*self.templates;
-        let values = Merged {
-            claims: token.claims(),
-            defaults,
-        };
+        let Templates { defaults, extensions: templates, san } = &*self.templates;
+        let values = Merged { claims: token.claims(), defaults };
         let san = san.render(&values)?;
         let mut extensions = FulcioExtensions::default();
         for (field, template) in templates {
@@ -58,11 +45,7 @@ impl CiProvider {
             extensions.set(*field, extension_value(*field, template, &values)?);
         }
         // The issuer is always the token's own, whatever a template might say of it.
-        Ok(Name {
-            san,
-            extensions,
-            issuer: token.issuer().to_owned(),
-        })
+        Ok(Name { san, extensions, issuer: token.issuer().to_owned() })
     }
 }
 
@@ -79,10 +62,7 @@ fn extension_value(
         }
         if rendered.len() > MAX_EXTENSION_BYTES {
             let place = RenderedPlace::Extension(field);
-            return Err(IdentityError::TooLong {
-                place,
-                limit_bytes: MAX_EXTENSION_BYTES,
-            });
+            return Err(IdentityError::TooLong { place, limit_bytes: MAX_EXTENSION_BYTES });
         }
         Ok(())
     })?;
@@ -103,9 +83,7 @@ impl Values for Merged<'_> {
         };
         claimed
             .or_else(|| self.defaults.get(name).cloned())
-            .ok_or_else(|| IdentityError::MissingClaim {
-                claim: name.to_owned(),
-            })
+            .ok_or_else(|| IdentityError::MissingClaim { claim: name.to_owned() })
     }
 }
 

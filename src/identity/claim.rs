@@ -9,10 +9,7 @@ use super::{IdentityError, UnusableClaim};
 /// Numbers are written without exponent, as the reference does since it met job ids above 10^6;
 /// unlike it, a number that is not exact is refused rather than rounded.
 pub(super) fn scalar_text(claim: &str, value: &Value) -> Result<Option<String>, IdentityError> {
-    let unusable = |reason| IdentityError::UnusableClaim {
-        claim: claim.to_owned(),
-        reason,
-    };
+    let unusable = |reason| IdentityError::UnusableClaim { claim: claim.to_owned(), reason };
     match value {
         Value::Null => Ok(None),
         Value::Bool(truth) => Ok(Some(truth.to_string())),
@@ -31,10 +28,7 @@ pub(super) fn scalar_text(claim: &str, value: &Value) -> Result<Option<String>, 
 pub(super) fn printable<'a>(claim: &str, text: &'a str) -> Result<&'a str, IdentityError> {
     if text.chars().any(char::is_control) {
         let reason = UnusableClaim::ControlCharacter;
-        return Err(IdentityError::UnusableClaim {
-            claim: claim.to_owned(),
-            reason,
-        });
+        return Err(IdentityError::UnusableClaim { claim: claim.to_owned(), reason });
     }
     Ok(text)
 }

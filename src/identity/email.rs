@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::{EmailVerifiedFault, IdentityError, Name, UnusableClaim, claim};
+use super::{EmailVerifiedFault, IdentityError, Name, NameOrigin, UnusableClaim, claim};
 use crate::{
     oidc::VerifiedToken,
     x509::{FulcioExtensions, SubjectAltName},
@@ -26,16 +26,13 @@ impl Email {
         if !self.skip_email_verification {
             check_verified(claims.value("email_verified"))?;
         }
-        let san = SubjectAltName::email(email).map_err(|source| IdentityError::Name { source })?;
+        let san = SubjectAltName::email(email)
+            .map_err(|reason| IdentityError::Name { origin: NameOrigin::EmailClaim, reason })?;
         let issuer = match &self.issuer_claim {
             Some(path) => path.look_up(token)?,
             None => token.issuer(),
         };
-        Ok(Name {
-            san,
-            extensions: FulcioExtensions::default(),
-            issuer: issuer.to_owned(),
-        })
+        Ok(Name { san, extensions: FulcioExtensions::default(), issuer: issuer.to_owned() })
     }
 }
 
@@ -60,22 +57,14 @@ impl FromStr for IssuerClaim {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = |member: &&str| {
             !member.is_empty()
-                && member
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                && member.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         };
-        let members: Vec<&str> = text
-            .strip_prefix("$.")
-            .map(|path| path.split('.').collect())
-            .unwrap_or_default();
+        let members: Vec<&str> =
+            text.strip_prefix("$.").map(|path| path.split('.').collect()).unwrap_or_default();
         if members.is_empty() || !members.iter().all(fits) {
-            return Err(IssuerClaimError {
-                text: text.to_owned(),
-            });
+            return Err(IssuerClaimError { text: text.to_owned() });
         }
-        Ok(Self {
-            members: members.into_iter().map(str::to_owned).collect(),
-        })
+        Ok(Self { members: members.into_iter().map(str::to_owned).collect() })
     }
 }
 
@@ -83,10 +72,7 @@ impl IssuerClaim {
     fn look_up<'t>(&self, token: &'t VerifiedToken) -> Result<&'t str, IdentityError> {
         let (first, rest) = self.members.split_first().unzip();
         let start = first.and_then(|name| token.claims().value(name));
-        let found = rest
-            .unwrap_or_default()
-            .iter()
-            .fold(start, |at, name| at?.get(name));
+        let found = rest.unwrap_or_default().iter().fold(start, |at, name| at?.get(name));
         let path = self.members.join(".");
         claim::printable(&path, text_claim(&path, found)?)
     }
@@ -109,14 +95,9 @@ fn check_verified(claim: Option<&Value>) -> Result<(), IdentityError> {
 }
 
 fn text_claim<'t>(name: &str, value: Option<&'t Value>) -> Result<&'t str, IdentityError> {
-    let unusable = |reason| IdentityError::UnusableClaim {
-        claim: name.to_owned(),
-        reason,
-    };
+    let unusable = |reason| IdentityError::UnusableClaim { claim: name.to_owned(), reason };
     match value {
-        None | Some(Value::Null) => Err(IdentityError::MissingClaim {
-            claim: name.to_owned(),
-        }),
+        None | Some(Value::Null) => Err(IdentityError::MissingClaim { claim: name.to_owned() }),
         Some(Value::String(text)) if text.is_empty() => Err(unusable(UnusableClaim::Empty)),
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(unusable(UnusableClaim::NotAString)),

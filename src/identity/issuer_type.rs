@@ -79,8 +79,6 @@ impl FromStr for IssuerType {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownIssuerType {
-                text: text.to_owned(),
-            })
+            .ok_or_else(|| UnknownIssuerType { text: text.to_owned() })
     }
 }

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 pub use ci_provider::CiProvider;
 pub use email::{Email, IssuerClaim, IssuerClaimError};
-pub use error::{EmailVerifiedFault, IdentityError, RenderedPlace, UnusableClaim};
+pub use error::{EmailVerifiedFault, IdentityError, NameOrigin, RenderedPlace, UnusableClaim};
 pub use issuer_type::{IssuerType, UnknownIssuerType};
 pub use published::{PublishedIssuer, PublishedName};
 pub use san_template::{SanTemplate, SanTemplateError};
@@ -98,9 +98,7 @@ impl Profiles {
     pub fn new(issuers: impl IntoIterator<Item = (PublishedIssuer, Profile)>) -> Self {
         let mut profiles = Self::default();
         for (published, profile) in issuers {
-            profiles
-                .by_issuer
-                .insert(published.name.as_str().to_owned(), profile);
+            profiles.by_issuer.insert(published.name.as_str().to_owned(), profile);
             profiles.published.push(published);
         }
         profiles
@@ -111,17 +109,10 @@ impl Profiles {
     /// # Errors
     /// A claim that the issuer's profile needs is missing, or unfit for a certificate.
     pub fn derive(&self, token: VerifiedToken) -> Result<Identity, IdentityError> {
-        let profile =
-            self.by_issuer
-                .get(token.configured_as())
-                .ok_or_else(|| IdentityError::NoProfile {
-                    configured_as: token.configured_as().to_owned(),
-                })?;
-        let Name {
-            san,
-            mut extensions,
-            issuer,
-        } = match profile {
+        let profile = self.by_issuer.get(token.configured_as()).ok_or_else(|| {
+            IdentityError::NoProfile { configured_as: token.configured_as().to_owned() }
+        })?;
+        let Name { san, mut extensions, issuer } = match profile {
             Profile::Email(email) => email.name(&token)?,
             Profile::CiProvider(provider) => provider.name(&token)?,
         };
@@ -129,12 +120,7 @@ impl Profiles {
         // 1.24 is the raw `sub` whatever the type: it tells apart what a template may not.
         let subject = claim::printable("sub", token.subject())?;
         extensions.set(ExtensionField::TokenSubject, subject.to_owned());
-        Ok(Identity {
-            san,
-            extensions,
-            challenges: challenges(&token),
-            token,
-        })
+        Ok(Identity { san, extensions, challenges: challenges(&token), token })
     }
 
     /// What `GET /api/v2/configuration` tells of each issuer, in the order of the issuer file.
@@ -155,10 +141,7 @@ struct Name {
 
 fn challenges(token: &VerifiedToken) -> Vec<String> {
     let mut challenges = vec![token.subject().to_owned()];
-    let email = token
-        .claims()
-        .value("email")
-        .and_then(serde_json::Value::as_str);
+    let email = token.claims().value("email").and_then(serde_json::Value::as_str);
     if let Some(email) = email.filter(|email| !email.is_empty() && *email != token.subject()) {
         challenges.push(email.to_owned());
     }

@@ -20,7 +20,7 @@
 
 use super::{
     IdentityError, Template, TemplateError, UnusableClaim,
-    error::RenderedPlace,
+    error::{NameOrigin, RenderedPlace},
     template::{Part, Piece, Values},
 };
 use crate::x509::SubjectAltName;
@@ -69,10 +69,7 @@ impl SanTemplate {
             return Err(SanTemplateError::SameForAll);
         }
         let host_from = host_from(&template.parts).ok_or(SanTemplateError::Authority)?;
-        Ok(Self {
-            template,
-            host_from,
-        })
+        Ok(Self { template, host_from })
     }
 
     /// The name for these values.
@@ -90,11 +87,9 @@ impl SanTemplate {
                     } else {
                         Ok(value.as_str())
                     };
-                    path.and_then(|path| push_path(&mut uri, path))
-                        .map_err(|reason| IdentityError::UnusableClaim {
-                            claim: claim.to_owned(),
-                            reason,
-                        })?;
+                    path.and_then(|path| push_path(&mut uri, path)).map_err(|reason| {
+                        IdentityError::UnusableClaim { claim: claim.to_owned(), reason }
+                    })?;
                 }
             }
             within_limit(&uri)
@@ -102,7 +97,8 @@ impl SanTemplate {
         if has_dot_segment(&uri) {
             return Err(IdentityError::DotSegment);
         }
-        SubjectAltName::uri(&uri).map_err(|source| IdentityError::Name { source })
+        SubjectAltName::uri(&uri)
+            .map_err(|reason| IdentityError::Name { origin: NameOrigin::Template, reason })
     }
 
     /// Takes scheme and host off the value that decides them, and returns what is left: a path.
@@ -149,10 +145,7 @@ fn host_from(parts: &[Part]) -> Option<HostFrom> {
 }
 
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
-    let end = ["https://", "http://"]
-        .into_iter()
-        .find(|s| text.starts_with(s))?
-        .len();
+    let end = ["https://", "http://"].into_iter().find(|s| text.starts_with(s))?.len();
     Some(text.split_at(end))
 }
 
@@ -190,18 +183,14 @@ fn push_path(uri: &mut String, value: &str) -> Result<(), UnusableClaim> {
 fn within_limit(uri: &str) -> Result<(), IdentityError> {
     if uri.len() > MAX_SAN_BYTES {
         let place = RenderedPlace::SubjectAltName;
-        return Err(IdentityError::TooLong {
-            place,
-            limit_bytes: MAX_SAN_BYTES,
-        });
+        return Err(IdentityError::TooLong { place, limit_bytes: MAX_SAN_BYTES });
     }
     Ok(())
 }
 
 /// A verifier that normalises paths would read another name.
 fn has_dot_segment(uri: &str) -> bool {
-    uri.split('/')
-        .any(|segment| segment == "." || segment == "..")
+    uri.split('/').any(|segment| segment == "." || segment == "..")
 }
 
 /// `pchar` of RFC 3986, 3.3, and the slash, without letters, digits and percent-encoding.

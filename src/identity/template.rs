@@ -92,21 +92,9 @@ fn render_parts(
     for part in parts {
         match part {
             Part::Text(text) => sink(Piece::Text(text))?,
-            Part::Value(claim) => sink(Piece::Value {
-                claim,
-                value: values.value(claim)?,
-            })?,
-            Part::Choice {
-                claim,
-                equals,
-                then,
-                otherwise,
-            } => {
-                let chosen = if values.value(claim)? == *equals {
-                    then
-                } else {
-                    otherwise
-                };
+            Part::Value(claim) => sink(Piece::Value { claim, value: values.value(claim)? })?,
+            Part::Choice { claim, equals, then, otherwise } => {
+                let chosen = if values.value(claim)? == *equals { then } else { otherwise };
                 render_parts(chosen, values, sink)?;
             }
         }

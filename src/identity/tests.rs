@@ -54,10 +54,7 @@ fn san_of(defaults: &[(&str, &str)], san: &str, claims: Value) -> Result<String,
 }
 
 fn unusable<T>(claim: &str, reason: UnusableClaim) -> Result<T, IdentityError> {
-    Err(IdentityError::UnusableClaim {
-        claim: claim.to_owned(),
-        reason,
-    })
+    Err(IdentityError::UnusableClaim { claim: claim.to_owned(), reason })
 }
 
 #[test]
@@ -66,14 +63,8 @@ fn an_email_token_yields_the_address_the_issuer_and_the_subject() {
     let identity = derive_email(Email::default(), claims).unwrap();
     assert_eq!(identity.san().kind(), NameKind::Email);
     assert_eq!(identity.san().value(), "jane@example.com");
-    assert_eq!(
-        identity.extensions().value(ExtensionField::Issuer),
-        Some(ISSUER)
-    );
-    assert_eq!(
-        identity.extensions().value(ExtensionField::TokenSubject),
-        Some("4711")
-    );
+    assert_eq!(identity.extensions().value(ExtensionField::Issuer), Some(ISSUER));
+    assert_eq!(identity.extensions().value(ExtensionField::TokenSubject), Some("4711"));
     assert_eq!(identity.challenges(), ["4711", "jane@example.com"]);
 }
 
@@ -97,51 +88,26 @@ fn nt_32_only_the_known_spellings_of_true_verify_an_address() {
     ] {
         let claims = json!({"sub": "s", "email": "jane@example.com", "email_verified": verified});
         let refused = derive_email(Email::default(), claims).map(|_| ());
-        assert_eq!(
-            refused,
-            Err(IdentityError::EmailNotVerified { fault }),
-            "{verified}"
-        );
+        assert_eq!(refused, Err(IdentityError::EmailNotVerified { fault }), "{verified}");
     }
-    let refused = derive_email(
-        Email::default(),
-        json!({"sub": "s", "email": "jane@example.com"}),
-    );
+    let refused = derive_email(Email::default(), json!({"sub": "s", "email": "jane@example.com"}));
     let fault = EmailVerifiedFault::Missing;
-    assert_eq!(
-        refused.map(|_| ()),
-        Err(IdentityError::EmailNotVerified { fault })
-    );
+    assert_eq!(refused.map(|_| ()), Err(IdentityError::EmailNotVerified { fault }));
 }
 
 #[test]
 fn nt_32_skip_email_verification_counts_for_its_own_issuer_only() {
     let other = "https://other.example.com";
-    let skipping = Email {
-        skip_email_verification: true,
-        ..Email::default()
-    };
+    let skipping = Email { skip_email_verification: true, ..Email::default() };
     let profiles = Profiles::new([
-        (
-            published(ISSUER, IssuerType::Email),
-            Profile::Email(skipping),
-        ),
-        (
-            published(other, IssuerType::Email),
-            Profile::Email(Email::default()),
-        ),
+        (published(ISSUER, IssuerType::Email), Profile::Email(skipping)),
+        (published(other, IssuerType::Email), Profile::Email(Email::default())),
     ]);
     let claims = json!({"sub": "s", "email": "jane@example.com"});
     assert!(profiles.derive(token(claims.clone())).is_ok());
-    let refused = profiles.derive(VerifiedToken::dangerous_unverified(
-        other,
-        other,
-        claims.clone(),
-    ));
-    assert!(matches!(
-        refused,
-        Err(IdentityError::EmailNotVerified { .. })
-    ));
+    let refused =
+        profiles.derive(VerifiedToken::dangerous_unverified(other, other, claims.clone()));
+    assert!(matches!(refused, Err(IdentityError::EmailNotVerified { .. })));
 }
 
 #[test]
@@ -149,35 +115,17 @@ fn an_email_token_without_a_usable_address_is_refused() {
     let claims = |email: Value| json!({"sub": "s", "email": email, "email_verified": true});
     let refused = |email| derive_email(Email::default(), claims(email)).map(|_| ());
     assert_eq!(refused(json!("")), unusable("email", UnusableClaim::Empty));
-    assert_eq!(
-        refused(json!(["a@b.example"])),
-        unusable("email", UnusableClaim::NotAString)
-    );
-    assert!(matches!(
-        refused(json!(null)),
-        Err(IdentityError::MissingClaim { .. })
-    ));
-    for address in [
-        "no-at",
-        "a@b@c.example",
-        "a b@c.example",
-        "a\n@c.example",
-        "é@c.example",
-    ] {
-        assert!(
-            matches!(refused(json!(address)), Err(IdentityError::Name { .. })),
-            "{address}"
-        );
+    assert_eq!(refused(json!(["a@b.example"])), unusable("email", UnusableClaim::NotAString));
+    assert!(matches!(refused(json!(null)), Err(IdentityError::MissingClaim { .. })));
+    for address in ["no-at", "a@b@c.example", "a b@c.example", "a\n@c.example", "é@c.example"] {
+        assert!(matches!(refused(json!(address)), Err(IdentityError::Name { .. })), "{address}");
     }
 }
 
 #[test]
 fn nt_31_the_issuer_claim_replaces_the_issuer_and_must_be_there() {
     let path: IssuerClaim = "$.federated_claims.connector_id".parse().unwrap();
-    let email = Email {
-        issuer_claim: Some(path),
-        skip_email_verification: false,
-    };
+    let email = Email { issuer_claim: Some(path), skip_email_verification: false };
     let claims = |federated: Value| {
         json!({"sub": "s", "email": "jane@example.com", "email_verified": true,
                "federated_claims": federated})
@@ -188,34 +136,20 @@ fn nt_31_the_issuer_claim_replaces_the_issuer_and_must_be_there() {
     assert_eq!(issuer, Some("https://github.com/login/oauth"));
     let path = "federated_claims.connector_id";
     let refused = |federated| derive(federated).map(|_| ());
-    let missing = || {
-        Err(IdentityError::MissingClaim {
-            claim: path.to_owned(),
-        })
-    };
+    let missing = || Err(IdentityError::MissingClaim { claim: path.to_owned() });
     assert_eq!(refused(json!({})), missing());
     assert_eq!(refused(json!("text")), missing());
     assert_eq!(refused(json!({"connector_id": null})), missing());
-    assert_eq!(
-        refused(json!({"connector_id": ""})),
-        unusable(path, UnusableClaim::Empty)
-    );
-    assert_eq!(
-        refused(json!({"connector_id": 7})),
-        unusable(path, UnusableClaim::NotAString)
-    );
+    assert_eq!(refused(json!({"connector_id": ""})), unusable(path, UnusableClaim::Empty));
+    assert_eq!(refused(json!({"connector_id": 7})), unusable(path, UnusableClaim::NotAString));
     let newline = json!({"connector_id": "https://a\nb"});
-    assert_eq!(
-        refused(newline),
-        unusable(path, UnusableClaim::ControlCharacter)
-    );
+    assert_eq!(refused(newline), unusable(path, UnusableClaim::ControlCharacter));
 }
 
 #[test]
 fn only_member_names_after_the_root_are_an_issuer_claim() {
-    for text in [
-        "", "$", "$.", "a.b", "$.a..b", "$.a.", "$.a[0]", "$..a", "$.*", "$.a b", "$['a']",
-    ] {
+    for text in ["", "$", "$.", "a.b", "$.a..b", "$.a.", "$.a[0]", "$..a", "$.*", "$.a b", "$['a']"]
+    {
         assert!(text.parse::<IssuerClaim>().is_err(), "{text}");
     }
     assert!("$.a".parse::<IssuerClaim>().is_ok());
@@ -228,10 +162,7 @@ const GITHUB_DEFAULTS: [(&str, &str); 1] = [("url", "https://github.com")];
 fn a_github_shaped_token_yields_the_names_that_verifiers_know() {
     let extensions = [
         (ExtensionField::BuildTrigger, "event_name"),
-        (
-            ExtensionField::SourceRepositoryUri,
-            "{{ .url }}/{{ .repository }}",
-        ),
+        (ExtensionField::SourceRepositoryUri, "{{ .url }}/{{ .repository }}"),
         (ExtensionField::DeploymentEnvironment, "environment"),
         (ExtensionField::SourceRepositoryIdentifier, "repository_id"),
     ];
@@ -246,24 +177,11 @@ fn a_github_shaped_token_yields_the_names_that_verifiers_know() {
     assert_eq!(identity.san().value(), san);
     let value = |field| identity.extensions().value(field);
     assert_eq!(value(ExtensionField::BuildTrigger), Some("push"));
-    assert_eq!(
-        value(ExtensionField::SourceRepositoryUri),
-        Some("https://github.com/o/r")
-    );
-    assert_eq!(
-        value(ExtensionField::SourceRepositoryIdentifier),
-        Some("831042001")
-    );
-    assert_eq!(
-        value(ExtensionField::DeploymentEnvironment),
-        None,
-        "empty is left out"
-    );
+    assert_eq!(value(ExtensionField::SourceRepositoryUri), Some("https://github.com/o/r"));
+    assert_eq!(value(ExtensionField::SourceRepositoryIdentifier), Some("831042001"));
+    assert_eq!(value(ExtensionField::DeploymentEnvironment), None, "empty is left out");
     assert_eq!(value(ExtensionField::Issuer), Some(ISSUER));
-    assert_eq!(
-        value(ExtensionField::TokenSubject),
-        Some("repo:o/r:ref:refs/heads/main")
-    );
+    assert_eq!(value(ExtensionField::TokenSubject), Some("repo:o/r:ref:refs/heads/main"));
 }
 
 #[test]
@@ -271,14 +189,8 @@ fn nt_35_scalars_have_one_text_form_and_everything_else_is_refused() {
     let value = |claim: Value| {
         let extensions = [(ExtensionField::BuildTrigger, "v")];
         let claims = json!({"sub": "s", "p": "p", "v": claim});
-        let identity = derive_ci(
-            provider(&[], &extensions, "https://h.example/{{ .p }}"),
-            claims,
-        )?;
-        Ok(identity
-            .extensions()
-            .value(ExtensionField::BuildTrigger)
-            .map(str::to_owned))
+        let identity = derive_ci(provider(&[], &extensions, "https://h.example/{{ .p }}"), claims)?;
+        Ok(identity.extensions().value(ExtensionField::BuildTrigger).map(str::to_owned))
     };
     for (claim, expected) in [
         (json!(true), "true"),
@@ -286,10 +198,7 @@ fn nt_35_scalars_have_one_text_form_and_everything_else_is_refused() {
         (json!(0), "0"),
         (json!(-5), "-5"),
         (json!(1_000_000_000), "1000000000"),
-        (
-            json!(18_446_744_073_709_551_615_u64),
-            "18446744073709551615",
-        ),
+        (json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
         (json!(1e6), "1000000"),
         (json!(2.5), "2.5"),
         (json!(1e-7), "0.0000001"),
@@ -299,39 +208,18 @@ fn nt_35_scalars_have_one_text_form_and_everything_else_is_refused() {
     }
     let huge: Value = serde_json::from_str("123456789012345678901234567890").unwrap();
     assert_eq!(value(huge), unusable("v", UnusableClaim::InexactNumber));
-    assert_eq!(
-        value(json!({"a": 1})),
-        unusable("v", UnusableClaim::NotAScalar)
-    );
-    assert_eq!(
-        value(json!(["a"])),
-        unusable("v", UnusableClaim::NotAScalar)
-    );
-    assert_eq!(
-        value(json!("a\nb")),
-        unusable("v", UnusableClaim::ControlCharacter)
-    );
-    assert_eq!(
-        value(json!("a\u{0}")),
-        unusable("v", UnusableClaim::ControlCharacter)
-    );
-    assert_eq!(
-        value(json!(null)),
-        Err(IdentityError::MissingClaim {
-            claim: "v".to_owned()
-        })
-    );
+    assert_eq!(value(json!({"a": 1})), unusable("v", UnusableClaim::NotAScalar));
+    assert_eq!(value(json!(["a"])), unusable("v", UnusableClaim::NotAScalar));
+    assert_eq!(value(json!("a\nb")), unusable("v", UnusableClaim::ControlCharacter));
+    assert_eq!(value(json!("a\u{0}")), unusable("v", UnusableClaim::ControlCharacter));
+    assert_eq!(value(json!(null)), Err(IdentityError::MissingClaim { claim: "v".to_owned() }));
     let long = value(json!("x".repeat(5000)));
     assert!(matches!(long, Err(IdentityError::TooLong { .. })));
 }
 
 #[test]
 fn a_null_claim_leaves_the_default_in_place() {
-    let san = san_of(
-        &GITHUB_DEFAULTS,
-        GITHUB,
-        json!({"url": null, "job_workflow_ref": "o/r"}),
-    );
+    let san = san_of(&GITHUB_DEFAULTS, GITHUB, json!({"url": null, "job_workflow_ref": "o/r"}));
     assert_eq!(san.as_deref(), Ok("https://github.com/o/r"));
 }
 
@@ -362,26 +250,11 @@ fn nt_35_a_value_that_decides_the_host_must_be_a_plain_origin() {
         " https://evil.example",
         "",
     ] {
-        let refused = san_of(
-            &GITHUB_DEFAULTS,
-            GITHUB,
-            json!({"url": url, "job_workflow_ref": "o/r"}),
-        );
-        assert_eq!(
-            refused,
-            unusable("url", UnusableClaim::NotAnOrigin),
-            "{url}"
-        );
+        let refused =
+            san_of(&GITHUB_DEFAULTS, GITHUB, json!({"url": url, "job_workflow_ref": "o/r"}));
+        assert_eq!(refused, unusable("url", UnusableClaim::NotAnOrigin), "{url}");
     }
-    for host in [
-        "a@b.example/x",
-        "b.example?x",
-        "[::1]/x",
-        "/x",
-        "",
-        "b.example:x/y",
-        "b c/x",
-    ] {
+    for host in ["a@b.example/x", "b.example?x", "[::1]/x", "/x", "", "b.example:x/y", "b c/x"] {
         let refused = san_of(&[], "https://{{ .ref }}", json!({"ref": host}));
         assert_eq!(refused, unusable("ref", UnusableClaim::NotAHost), "{host}");
     }
@@ -412,10 +285,7 @@ fn nt_35_a_claim_behind_the_host_cannot_reach_it() {
         ("@evil.example/x", "@evil.example/x"),
         ("//evil.example", "//evil.example"),
         ("https://evil.example", "https://evil.example"),
-        (
-            "g//.gitlab-ci.yml@refs/heads/m",
-            "g//.gitlab-ci.yml@refs/heads/m",
-        ),
+        ("g//.gitlab-ci.yml@refs/heads/m", "g//.gitlab-ci.yml@refs/heads/m"),
         ("a<b>{c}", "a%3Cb%3E%7Bc%7D"),
         ("refs/heads/ümläut", "refs/heads/%C3%BCml%C3%A4ut"),
     ] {
@@ -482,9 +352,8 @@ fn nt_33_the_same_subject_at_two_issuers_is_two_identities() {
     ]);
     let claims = json!({"sub": "s", "email": "jane@example.com", "email_verified": true});
     let first = profiles.derive(token(claims.clone())).unwrap();
-    let second = profiles
-        .derive(VerifiedToken::dangerous_unverified(other, other, claims))
-        .unwrap();
+    let second =
+        profiles.derive(VerifiedToken::dangerous_unverified(other, other, claims)).unwrap();
     assert_ne!(first.extensions(), second.extensions());
 }
 

@@ -74,18 +74,14 @@ impl Error {
         match self {
             Error::Ca(_) | Error::Log(_) | Error::Audit(_) => true,
             // The task that signs goes on, and records how it ended.
-            Error::Deadline {
-                stage: Stage::Signing,
-            } => true,
+            Error::Deadline { stage: Stage::Signing } => true,
             Error::Overloaded
             | Error::TokenNotText
             | Error::Token(_)
             | Error::Identity(_)
             | Error::Proof(_)
             | Error::Refused(_)
-            | Error::Deadline {
-                stage: Stage::Token,
-            }
+            | Error::Deadline { stage: Stage::Token }
             | Error::Randomness
             | Error::Aborted => false,
         }

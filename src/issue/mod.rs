@@ -121,8 +121,7 @@ impl Service {
     /// # Errors
     /// The audit log takes no lines.
     pub fn record_refusal(&self, request: &RequestId, reason: &str) -> Result<(), AuditError> {
-        self.audit
-            .record(self.clock.now(), &Event::Refused { request, reason })
+        self.audit.record(self.clock.now(), &Event::Refused { request, reason })
     }
 
     /// The configuration in effect.
@@ -147,9 +146,7 @@ impl Service {
 
     async fn run(self: &Arc<Self>, request: Request) -> Result<Issued, Error> {
         let deadline = Instant::now() + self.deadline;
-        let slot = Arc::clone(&self.slots)
-            .try_acquire_owned()
-            .map_err(|_| Error::Overloaded)?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Error::Overloaded)?;
         let generation = self.generation.load_full();
         let now = self.clock.now();
 
@@ -162,13 +159,9 @@ impl Service {
 
         let service = Arc::clone(self);
         let certified = tokio::spawn(async move {
-            service
-                .certify(&generation, &request.id, approved, now, slot)
-                .await
+            service.certify(&generation, &request.id, approved, now, slot).await
         });
-        within(deadline, Stage::Signing, certified)
-            .await?
-            .map_err(|_| Error::Aborted)?
+        within(deadline, Stage::Signing, certified).await?.map_err(|_| Error::Aborted)?
     }
 
     /// Everything after the decision. Runs to its end whoever waits for it, and holds its slot
@@ -183,8 +176,7 @@ impl Service {
     ) -> Result<Issued, Error> {
         let serial = Serial::from_random(random()?);
         let record = Record::new(&approved, &serial);
-        self.audit
-            .record(now, &Event::Intent(record.issuance(request, None)))?;
+        self.audit.record(now, &Event::Intent(record.issuance(request, None)))?;
         match self.sign_and_log(generation, approved, now, serial).await {
             Ok(issued) => {
                 let issuance = record.issuance(request, issued.log_index());
@@ -194,14 +186,7 @@ impl Service {
             Err(error) => {
                 let reason = error.to_string();
                 let serial = &record.serial;
-                self.audit.record(
-                    now,
-                    &Event::Failed {
-                        request,
-                        serial,
-                        reason: &reason,
-                    },
-                )?;
+                self.audit.record(now, &Event::Failed { request, serial, reason: &reason })?;
                 Err(error)
             }
         }
@@ -264,9 +249,7 @@ async fn within<T>(
     stage: Stage,
     work: impl Future<Output = T>,
 ) -> Result<T, Error> {
-    timeout_at(deadline, work)
-        .await
-        .map_err(|_| Error::Deadline { stage })
+    timeout_at(deadline, work).await.map_err(|_| Error::Deadline { stage })
 }
 
 /// Fresh random bytes from the operating system's generator, by way of AWS-LC.

@@ -31,11 +31,7 @@ async fn flush(core: &Core) -> Result<(), StopReason> {
     let unflushed = core.tail().unflushed();
     let mut below = None;
     for (tile, bytes) in &unflushed {
-        let created = core
-            .storage
-            .tiles
-            .create(Object::Tile(*tile), bytes.clone())
-            .await;
+        let created = core.storage.tiles.create(Object::Tile(*tile), bytes.clone()).await;
         created.map_err(StopReason::Tiles)?;
         if tile.kind() == TileKind::Entries {
             below = Some((tile.index() + 1) * u64::from(TILE_WIDTH));

@@ -43,9 +43,7 @@ pub(super) struct StopSwitch {
 
 impl StopSwitch {
     pub(super) fn new() -> Self {
-        Self {
-            reason: Arc::new(watch::Sender::new(None)),
-        }
+        Self { reason: Arc::new(watch::Sender::new(None)) }
     }
 
     /// Stops the log; the first reason stays.
@@ -54,10 +52,7 @@ impl StopSwitch {
         let causes: Vec<String> = std::iter::successors(Some(error), |error| error.source())
             .map(ToString::to_string)
             .collect();
-        tracing::error!(
-            reason = causes.join(": "),
-            "the log stopped; restart to recover"
-        );
+        tracing::error!(reason = causes.join(": "), "the log stopped; restart to recover");
         self.reason.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert_with(|| Arc::new(reason));

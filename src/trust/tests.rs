@@ -22,19 +22,12 @@ fn url(text: &str) -> Url {
 }
 
 fn since_september() -> Span {
-    Span {
-        start: Timestamp::parse_rfc3339("2026-09-01T00:00:00.999Z").unwrap(),
-        end: None,
-    }
+    Span { start: Timestamp::parse_rfc3339("2026-09-01T00:00:00.999Z").unwrap(), end: None }
 }
 
 /// Issuing CA and root.
 fn chain(common_name: &str) -> [Certificate; 2] {
-    let key = || {
-        keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256)
-            .unwrap()
-            .signer
-    };
+    let key = || keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap().signer;
     let (root_key, issuing_key) = (key(), key());
     let new = |common_name| NewCa {
         organization: "example.com",
@@ -44,10 +37,7 @@ fn chain(common_name: &str) -> [Certificate; 2] {
         serial: Serial::from_random([5; 20]),
     };
     let (new_root, new_issuing) = (new(common_name), new("below"));
-    let root = create_root(&*root_key, &new_root)
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    let root = create_root(&*root_key, &new_root).now_or_never().unwrap().unwrap();
     let issuing = create_intermediate(&root, &*root_key, &*issuing_key, &new_issuing);
     [issuing.now_or_never().unwrap().unwrap(), root]
 }
@@ -165,21 +155,13 @@ fn the_client_trust_config_holds_both_documents_whole() {
         "trustedRoot": document(&root),
         "signingConfig": document(&example_config()),
     });
-    assert_eq!(
-        document(&client_trust_config(root, example_config())),
-        expected
-    );
+    assert_eq!(document(&client_trust_config(root, example_config())), expected);
 }
 
 #[test]
 fn lists_and_selections_are_written_even_when_empty() {
     let root = document(&trusted_root(TrustMaterial::default()));
-    for list in [
-        "tlogs",
-        "certificateAuthorities",
-        "ctlogs",
-        "timestampAuthorities",
-    ] {
+    for list in ["tlogs", "certificateAuthorities", "ctlogs", "timestampAuthorities"] {
         assert_eq!(root[list], json!([]), "{list}");
     }
     let config = document(&signing_config(SigningServices::default()));
@@ -193,10 +175,7 @@ fn lists_and_selections_are_written_even_when_empty() {
 #[test]
 fn an_end_is_written_in_whole_seconds() {
     let start = Timestamp::from_unix_ms(1_500);
-    let span = Span {
-        start,
-        end: Some(start.plus_ms(10_000)),
-    };
+    let span = Span { start, end: Some(start.plus_ms(10_000)) };
     let expected = json!({"start": "1970-01-01T00:00:01Z", "end": "1970-01-01T00:00:11Z"});
     assert_eq!(document(&span), expected);
 }
@@ -206,18 +185,13 @@ fn nt_55_a_logs_id_is_the_hash_of_its_spki_for_every_kind_of_key() {
     let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     let p521 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
-    let rsa = keys::file::generate(SignatureAlgorithm::RsaPkcs1Sha256)
-        .unwrap()
-        .signer;
+    let rsa = keys::file::generate(SignatureAlgorithm::RsaPkcs1Sha256).unwrap().signer;
     let der = |key: &rcgen::KeyPair| rcgen::PublicKeyData::subject_public_key_info(key);
     let cases = [
         (der(&ed25519), "PKIX_ED25519"),
         (der(&p384), "PKIX_ECDSA_P384_SHA_384"),
         (der(&p521), "PKIX_ECDSA_P521_SHA_512"),
-        (
-            rsa.public_key_der().to_vec(),
-            "PKIX_RSA_PKCS1V15_3072_SHA256",
-        ),
+        (rsa.public_key_der().to_vec(), "PKIX_RSA_PKCS1V15_3072_SHA256"),
     ];
     for (spki, details) in cases {
         // PEM and DER give the same.
@@ -241,34 +215,17 @@ fn what_some_client_would_choke_on_is_refused() {
     let with_path = url("https://sigstore.example.com/fulcio");
     let of_ca = |chain: &[Certificate], at: &Url| TrustedChain::of_ca(chain, at, span).unwrap_err();
     assert!(matches!(of_ca(&ca, &with_path), TrustError::CaPath { .. }));
-    assert!(matches!(
-        of_ca(&[], &host),
-        TrustError::ChainTooShort {
-            count: 0,
-            needed: 1,
-            ..
-        }
-    ));
-    assert!(matches!(
-        Service::ca(&with_path, "example.com", span),
-        Err(TrustError::CaPath { .. })
-    ));
+    assert!(matches!(of_ca(&[], &host), TrustError::ChainTooShort { count: 0, needed: 1, .. }));
+    assert!(matches!(Service::ca(&with_path, "example.com", span), Err(TrustError::CaPath { .. })));
     assert!(matches!(
         TrustedChain::of_timestamp_authority(&ca[..1], &host, span),
-        Err(TrustError::ChainTooShort {
-            count: 1,
-            needed: 2,
-            ..
-        })
+        Err(TrustError::ChainTooShort { count: 1, needed: 2, .. })
     ));
     assert!(matches!(
         TrustedLog::new(&no_host, &p256_spki(), span),
         Err(TrustError::NoHost { .. })
     ));
-    assert!(matches!(
-        TrustedLog::new(&host, b"not a key", span),
-        Err(TrustError::LogKey { .. })
-    ));
+    assert!(matches!(TrustedLog::new(&host, b"not a key", span), Err(TrustError::LogKey { .. })));
 }
 
 #[test]
@@ -280,10 +237,7 @@ fn the_bundle_has_whole_pems_issuing_ca_first() {
         {"certificates": [other[0].pem(), other[1].pem()]},
     ]});
     assert_eq!(document(&trust_bundle(&chains)), expected);
-    assert!(
-        one[0].pem().ends_with("-----END CERTIFICATE-----\n"),
-        "not trimmed"
-    );
+    assert!(one[0].pem().ends_with("-----END CERTIFICATE-----\n"), "not trimmed");
     let parsed = Certificate::parse_pem_chain(trust_bundle_pem(&chains).as_bytes()).unwrap();
     assert_eq!(parsed, [&one[..], &other[..]].concat());
 }

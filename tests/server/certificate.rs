@@ -12,19 +12,12 @@ use crate::{
 const FULCIO: &str = "1.3.6.1.4.1.57264.1";
 
 fn extension<'a>(certificate: &'a X509Certificate<'_>, oid: &str) -> Option<&'a [u8]> {
-    let found = certificate
-        .extensions()
-        .iter()
-        .find(|each| each.oid.to_id_string() == oid);
+    let found = certificate.extensions().iter().find(|each| each.oid.to_id_string() == oid);
     found.map(|each| each.value)
 }
 
 fn utf8(der: &[u8]) -> &str {
-    assert_eq!(
-        (der[0], usize::from(der[1])),
-        (0x0c, der.len() - 2),
-        "a short UTF8String"
-    );
+    assert_eq!((der[0], usize::from(der[1])), (0x0c, der.len() - 2), "a short UTF8String");
     std::str::from_utf8(&der[2..]).unwrap()
 }
 
@@ -42,18 +35,13 @@ async fn nt_41_nt_42_nt_44_the_leaf_is_of_the_profile_and_of_nothing_a_csr_says(
     assert!(!leaf.is_ca());
     let names = leaf.subject_alternative_name().unwrap().unwrap();
     assert!(names.critical);
-    assert_eq!(
-        names.value.general_names,
-        [GeneralName::RFC822Name("jane@example.com")]
-    );
+    assert_eq!(names.value.general_names, [GeneralName::RFC822Name("jane@example.com")]);
     let usage = leaf.key_usage().unwrap().unwrap();
     assert!(usage.critical && usage.value.digital_signature() && usage.value.flags == 1);
     let extended = leaf.extended_key_usage().unwrap().unwrap();
     assert!(!extended.critical && extended.value.code_signing && !extended.value.server_auth);
     assert_eq!(
-        leaf.validity()
-            .time_to_expiration()
-            .map(|left| left.whole_seconds() <= 600),
+        leaf.validity().time_to_expiration().map(|left| left.whole_seconds() <= 600),
         Some(true)
     );
     let lifetime = leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp();
@@ -105,28 +93,16 @@ async fn nt_55_nt_56_the_one_sct_is_of_this_log_and_carries_its_index() {
     world.request(&token, "jane@example.com").await.chain();
     let chain = world.request(&token, "jane@example.com").await.chain();
     let (_, leaf) = X509Certificate::from_der(chain[0].der()).unwrap();
-    let scts = leaf
-        .extensions()
-        .iter()
-        .find_map(|each| match each.parsed_extension() {
-            ParsedExtension::SCT(scts) => Some(scts),
-            _ => None,
-        });
-    let [sct] = scts.unwrap().as_slice() else {
-        panic!("exactly one SCT")
-    };
+    let scts = leaf.extensions().iter().find_map(|each| match each.parsed_extension() {
+        ParsedExtension::SCT(scts) => Some(scts),
+        _ => None,
+    });
+    let [sct] = scts.unwrap().as_slice() else { panic!("exactly one SCT") };
     let log_key = keys::file::open(&world.path("log.pem"), None).unwrap();
     assert_eq!(*sct.id.key_id, LogId::from_spki(log_key.public_key_der()).0);
     // leaf_index, 5 bytes: this is the second entry.
     assert_eq!(sct.extensions.0, [0, 0, 5, 0, 0, 0, 0, 1]);
-    assert!(
-        leaf.extensions()
-            .last()
-            .unwrap()
-            .oid
-            .to_id_string()
-            .ends_with("11129.2.4.2")
-    );
+    assert!(leaf.extensions().last().unwrap().oid.to_id_string().ends_with("11129.2.4.2"));
 }
 
 #[tokio::test]
@@ -135,27 +111,15 @@ async fn extensions_say_who_vouched_and_what_was_built() {
     let token = world.issuer_key.sign(&email_claims());
     let chain = world.request(&token, "jane@example.com").await.chain();
     let (_, leaf) = X509Certificate::from_der(chain[0].der()).unwrap();
-    assert_eq!(
-        extension(&leaf, &format!("{FULCIO}.1")),
-        Some(EMAIL_ISSUER.as_bytes())
-    );
-    assert_eq!(
-        utf8(extension(&leaf, &format!("{FULCIO}.8")).unwrap()),
-        EMAIL_ISSUER
-    );
-    assert_eq!(
-        utf8(extension(&leaf, &format!("{FULCIO}.24")).unwrap()),
-        "jane-1"
-    );
+    assert_eq!(extension(&leaf, &format!("{FULCIO}.1")), Some(EMAIL_ISSUER.as_bytes()));
+    assert_eq!(utf8(extension(&leaf, &format!("{FULCIO}.8")).unwrap()), EMAIL_ISSUER);
+    assert_eq!(utf8(extension(&leaf, &format!("{FULCIO}.24")).unwrap()), "jane-1");
 
     let dex = json!({ "iss": DEX_ISSUER, "federated_claims": { "connector_id": "https://g.co" } });
     let token = world.issuer_key.sign(&with(email_claims(), dex));
     let chain = world.request(&token, "jane@example.com").await.chain();
     let (_, leaf) = X509Certificate::from_der(chain[0].der()).unwrap();
-    assert_eq!(
-        utf8(extension(&leaf, &format!("{FULCIO}.8")).unwrap()),
-        "https://g.co"
-    );
+    assert_eq!(utf8(extension(&leaf, &format!("{FULCIO}.8")).unwrap()), "https://g.co");
 
     let ci = json!({
         "iss": CI_ISSUER, "sub": "job-1", "email": null, "email_verified": null,
@@ -168,17 +132,10 @@ async fn extensions_say_who_vouched_and_what_was_built() {
     let names = leaf.subject_alternative_name().unwrap().unwrap();
     assert_eq!(names.value.general_names, [GeneralName::URI(san)]);
     assert_eq!(utf8(extension(&leaf, &format!("{FULCIO}.9")).unwrap()), san);
-    assert_eq!(
-        utf8(extension(&leaf, &format!("{FULCIO}.15")).unwrap()),
-        "12345678901"
-    );
+    assert_eq!(utf8(extension(&leaf, &format!("{FULCIO}.15")).unwrap()), "12345678901");
     assert_eq!(
         utf8(extension(&leaf, &format!("{FULCIO}.21")).unwrap()),
         "https://ci.example.com/runs/17"
     );
-    assert_eq!(
-        extension(&leaf, &format!("{FULCIO}.23")),
-        None,
-        "empty values are left out"
-    );
+    assert_eq!(extension(&leaf, &format!("{FULCIO}.23")), None, "empty values are left out");
 }

@@ -21,11 +21,7 @@ async fn a_request_gets_a_chain_that_ends_in_the_trust_bundle() {
     let bundle = world.get("/api/v2/trustBundle").await.json();
     let bundle = bundle["chains"][0]["certificates"].as_array().unwrap();
     let pems: Vec<&str> = bundle.iter().map(|pem| pem.as_str().unwrap()).collect();
-    assert_eq!(
-        pems,
-        [chain[1].pem(), chain[2].pem()],
-        "untrimmed, issuing CA first, no leaf"
-    );
+    assert_eq!(pems, [chain[1].pem(), chain[2].pem()], "untrimmed, issuing CA first, no leaf");
 }
 
 #[tokio::test]
@@ -42,18 +38,10 @@ async fn the_token_may_come_in_the_header_and_members_in_either_spelling() {
             "proof_of_possession": proof,
         },
     });
-    let request = world
-        .client
-        .post(world.url("/api/v2/signingCert"))
-        .body(body.to_string());
-    let request = request
-        .bearer_auth(&token)
-        .header("accept", "application/pem-certificate-chain");
+    let request = world.client.post(world.url("/api/v2/signingCert")).body(body.to_string());
+    let request = request.bearer_auth(&token).header("accept", "application/pem-certificate-chain");
     let answer = answer(request).await;
-    assert_eq!(
-        answer.headers["content-type"], "application/json",
-        "whatever Accept says"
-    );
+    assert_eq!(answer.headers["content-type"], "application/json", "whatever Accept says");
     assert_eq!(answer.chain().len(), 3);
 }
 
@@ -62,10 +50,7 @@ async fn the_body_wins_over_the_header() {
     let world = World::start().await;
     let token = world.issuer_key.sign(&email_claims());
     let body = signing_request(&token, "jane@example.com").to_string();
-    let request = world
-        .client
-        .post(world.url("/api/v2/signingCert"))
-        .body(body);
+    let request = world.client.post(world.url("/api/v2/signingCert")).body(body);
     assert_eq!(answer(request.bearer_auth("garbage")).await.status, 200);
 }
 
@@ -81,30 +66,20 @@ async fn the_configuration_names_the_issuers() {
     let world = World::start().await;
     let issuers = world.get("/api/v2/configuration").await.json();
     let issuers = issuers["issuers"].as_array().unwrap();
-    let email = issuers
-        .iter()
-        .find(|issuer| issuer["issuerUrl"] == EMAIL_ISSUER)
-        .unwrap();
+    let email = issuers.iter().find(|issuer| issuer["issuerUrl"] == EMAIL_ISSUER).unwrap();
     assert_eq!(email["audience"], "sigstore");
     assert_eq!(email["challengeClaim"], "email");
     assert_eq!(email["issuerType"], "email");
     assert_eq!(email["skipEmailVerification"], false);
     let wild = "https://*.wild.example.com/id/*";
-    assert!(
-        issuers
-            .iter()
-            .any(|issuer| issuer["wildcardIssuerUrl"] == wild)
-    );
+    assert!(issuers.iter().any(|issuer| issuer["wildcardIssuerUrl"] == wild));
 }
 
 #[tokio::test]
 async fn health_says_that_the_process_serves() {
     let world = World::start().await;
     let health = world.get("/healthz").await;
-    assert_eq!(
-        (health.status, health.json()),
-        (200, json!({ "status": "SERVING" }))
-    );
+    assert_eq!((health.status, health.json()), (200, json!({ "status": "SERVING" })));
 }
 
 #[tokio::test]
@@ -112,21 +87,10 @@ async fn stopping_finishes_what_began_and_the_next_start_goes_on() {
     let world = World::start().await;
     let token = world.issuer_key.sign(&email_claims());
     world.request(&token, "jane@example.com").await.chain();
-    let World {
-        folder,
-        running,
-        client,
-        ..
-    } = world;
+    let World { folder, running, client, .. } = world;
     let address = running.public_address();
     running.shutdown().await;
-    assert!(
-        client
-            .get(format!("http://{address}/healthz"))
-            .send()
-            .await
-            .is_err()
-    );
+    assert!(client.get(format!("http://{address}/healthz")).send().await.is_err());
 
     let clock = std::sync::Arc::new(mayfly::time::SystemClock);
     let config = crate::world::load(folder.path()).unwrap();

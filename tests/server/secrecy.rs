@@ -11,12 +11,8 @@ use crate::{
 async fn nt_60_tokens_and_keys_stand_in_no_answer_and_no_audit_line() {
     let world = World::start().await;
     let good = world.issuer_key.sign(&email_claims());
-    let expired = world
-        .issuer_key
-        .sign(&with(email_claims(), json!({ "exp": 1 })));
-    let unknown = world
-        .issuer_key
-        .sign(&with(email_claims(), json!({ "iss": "https://x.org" })));
+    let expired = world.issuer_key.sign(&with(email_claims(), json!({ "exp": 1 })));
+    let unknown = world.issuer_key.sign(&with(email_claims(), json!({ "iss": "https://x.org" })));
     let mut seen = String::new();
     for token in [&good, &expired, &unknown] {
         let answer = world.request(token, "jane@example.com").await;
@@ -26,10 +22,7 @@ async fn nt_60_tokens_and_keys_stand_in_no_answer_and_no_audit_line() {
     seen.push_str(&world.request(truncated, "jane@example.com").await.body);
     let mut broken = signing_request(&good, "jane@example.com").to_string();
     broken.truncate(broken.len() - 2);
-    let request = world
-        .client
-        .post(world.url("/api/v2/signingCert"))
-        .body(broken);
+    let request = world.client.post(world.url("/api/v2/signingCert")).body(broken);
     seen.push_str(&crate::world::answer(request).await.body);
     seen.push_str(&std::fs::read_to_string(world.path("audit.jsonl")).unwrap());
 
@@ -44,10 +37,7 @@ async fn nt_60_tokens_and_keys_stand_in_no_answer_and_no_audit_line() {
             assert!(!seen.contains(line), "a part of a key was given away");
         }
     }
-    assert!(
-        !seen.contains(world.folder.path().to_str().unwrap()),
-        "a path was given away"
-    );
+    assert!(!seen.contains(world.folder.path().to_str().unwrap()), "a path was given away");
 }
 
 #[tokio::test]

@@ -45,11 +45,8 @@ impl IssuerKey {
 
     /// A token of any header and payload text, with a signature that is right for them.
     pub(crate) fn sign_raw(&self, header: &str, payload: &str) -> String {
-        let signed = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(payload)
-        );
+        let signed =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let key = EncodingKey::from_ec_der(&self.pkcs8);
         let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::ES256);
         format!("{signed}.{}", signature.unwrap())
@@ -94,8 +91,6 @@ pub(crate) fn key_and_proof(challenge: &str) -> (String, String) {
         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
         STANDARD.encode(spki)
     );
-    let proof = pair
-        .sign(&SystemRandom::new(), challenge.as_bytes())
-        .unwrap();
+    let proof = pair.sign(&SystemRandom::new(), challenge.as_bytes()).unwrap();
     (pem, STANDARD.encode(proof.as_ref()))
 }

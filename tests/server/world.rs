@@ -46,10 +46,7 @@ impl Answer {
     }
 
     pub(crate) fn message(&self) -> String {
-        self.json()["message"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{}", self.body))
-            .to_owned()
+        self.json()["message"].as_str().unwrap_or_else(|| panic!("{}", self.body)).to_owned()
     }
 
     /// The chain of a successful answer, leaf first.
@@ -80,20 +77,11 @@ impl World {
     pub(crate) async fn start_with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let issuer_key = IssuerKey::generate();
-        write_authority(
-            folder.path(),
-            "issuing",
-            SignatureAlgorithm::EcdsaP256Sha256,
-        )
-        .await;
+        write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
         let log_key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
         log_key.write_new(&folder.path().join("log.pem")).unwrap();
         fs::write(folder.path().join("issuers.yaml"), issuers(&issuer_key)).unwrap();
-        fs::write(
-            folder.path().join("mayfly.yaml"),
-            mayfly_yaml("issuing", more),
-        )
-        .unwrap();
+        fs::write(folder.path().join("mayfly.yaml"), mayfly_yaml("issuing", more)).unwrap();
 
         let config = load(folder.path()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -101,12 +89,7 @@ impl World {
         Log::init(&settings).await.unwrap();
         drop(settings);
         let running = serve::start(config, clock).await.unwrap();
-        Self {
-            folder,
-            issuer_key,
-            running,
-            client: reqwest::Client::new(),
-        }
+        Self { folder, issuer_key, running, client: reqwest::Client::new() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -140,9 +123,7 @@ impl World {
 
     pub(crate) fn audit_lines(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("audit.jsonl")).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -150,11 +131,7 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    Answer {
-        status,
-        headers,
-        body: response.text().await.unwrap(),
-    }
+    Answer { status, headers, body: response.text().await.unwrap() }
 }
 
 pub(crate) fn load(folder: &Path) -> Result<config::Config, config::ConfigErrors> {
@@ -185,9 +162,7 @@ pub(crate) async fn write_authority(folder: &Path, name: &str, algorithm: Signat
         lifetime_seconds: days * 86_400,
         serial: random_serial(),
     };
-    let root = ceremony::create_root(&*root_key.signer, &new("Test Root", 30))
-        .await
-        .unwrap();
+    let root = ceremony::create_root(&*root_key.signer, &new("Test Root", 30)).await.unwrap();
     let common_name = format!("Test {name}");
     let new = new(&common_name, 20);
     let made = ceremony::create_intermediate(&root, &*root_key.signer, &*key.signer, &new);

@@ -26,16 +26,10 @@ pub(super) async fn read(State(shared): State<Arc<Shared>>, Path(path): Path<Str
 }
 
 fn respond(answer: ReadAnswer) -> Response {
-    let caching = if answer.immutable {
-        FOR_EVER
-    } else {
-        NOT_AT_ALL
-    };
+    let caching = if answer.immutable { FOR_EVER } else { NOT_AT_ALL };
     let content_type = HeaderValue::from_static(answer.kind.media_type());
     let mut response = with_type(content_type, answer.bytes);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
 }
 

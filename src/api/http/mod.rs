@@ -84,10 +84,7 @@ async fn frame(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(X_REQUEST_ID, value);
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     tracing::info!(
         request = %id,
         %method,
@@ -113,17 +110,11 @@ fn problem(status: &Status) -> Response {
         message: &'a str,
         details: [(); 0],
     }
-    let envelope = Envelope {
-        code: status.grpc,
-        message: &status.message,
-        details: [],
-    };
+    let envelope = Envelope { code: status.grpc, message: &status.message, details: [] };
     let mut response = json(envelope);
     *response.status_mut() = status.http;
     if status.is_overload() {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }

@@ -78,15 +78,11 @@ impl Readiness {
     fn of(service: &Service) -> Self {
         let now = service.now();
         let generation = service.generation();
-        let authorities = generation
-            .ca
-            .authorities()
-            .iter()
-            .map(|authority| AuthorityReadiness {
-                key: authority.issuer.key_name().to_owned(),
-                phase: phase_name(authority.phase_at(now)),
-                valid_until: authority.issuer.valid_until().to_string(),
-            });
+        let authorities = generation.ca.authorities().iter().map(|authority| AuthorityReadiness {
+            key: authority.issuer.key_name().to_owned(),
+            phase: phase_name(authority.phase_at(now)),
+            valid_until: authority.issuer.valid_until().to_string(),
+        });
         let log = service.log().map(|log| {
             let status = log.status();
             LogReadiness {
@@ -102,12 +98,7 @@ impl Readiness {
             ready: log_works && generation.ca.signing_at(now).is_ok(),
             authorities: authorities.collect(),
             log,
-            issuers: generation
-                .issuers
-                .status()
-                .into_iter()
-                .map(IssuerReadiness::from)
-                .collect(),
+            issuers: generation.issuers.status().into_iter().map(IssuerReadiness::from).collect(),
         }
     }
 }
@@ -121,11 +112,7 @@ impl From<IssuerStatus> for IssuerReadiness {
             IssuerState::Wildcard { .. } => "wildcard",
         };
         let last_failure = status.last_failure.map(|failure| failure.to_string());
-        Self {
-            name: status.name,
-            state,
-            last_failure,
-        }
+        Self { name: status.name, state, last_failure }
     }
 }
 

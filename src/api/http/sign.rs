@@ -80,40 +80,24 @@ async fn read(
 ) -> Result<issue::Request, Malformed> {
     refuse_encoded(headers)?;
     let body = read_body(body, shared.body_limit_bytes, shared.body_timeout).await?;
-    let parsed: SigningRequest =
-        serde_json::from_slice(&body).map_err(|error| Malformed::Body {
-            reason: error.to_string(),
-        })?;
-    let token = match parsed
-        .credentials
-        .and_then(|credentials| credentials.oidc_identity_token)
-    {
+    let parsed: SigningRequest = serde_json::from_slice(&body)
+        .map_err(|error| Malformed::Body { reason: error.to_string() })?;
+    let token = match parsed.credentials.and_then(|credentials| credentials.oidc_identity_token) {
         // The body wins over the header, as in the reference.
         Some(token) if !token.is_empty() => Secret::from(token),
         _ => bearer_token(headers)?,
     };
-    let possession = match (
-        parsed.certificate_signing_request,
-        parsed.public_key_request,
-    ) {
+    let possession = match (parsed.certificate_signing_request, parsed.public_key_request) {
         (Some(csr), _) if !csr.0.is_empty() => Possession::Csr(csr.0),
-        (
-            _,
-            Some(PublicKeyRequest {
-                public_key: Some(key),
-                proof_of_possession,
-            }),
-        ) => Possession::Signature {
-            public_key: key.content.unwrap_or_default().into_bytes(),
-            signature: proof_of_possession.unwrap_or_default().0,
-        },
+        (_, Some(PublicKeyRequest { public_key: Some(key), proof_of_possession })) => {
+            Possession::Signature {
+                public_key: key.content.unwrap_or_default().into_bytes(),
+                signature: proof_of_possession.unwrap_or_default().0,
+            }
+        }
         _ => return Err(Malformed::NoKey),
     };
-    Ok(issue::Request {
-        id,
-        token,
-        possession,
-    })
+    Ok(issue::Request { id, token, possession })
 }
 
 fn refuse_encoded(headers: &HeaderMap) -> Result<(), Malformed> {
@@ -130,9 +114,7 @@ fn refuse_encoded(headers: &HeaderMap) -> Result<(), Malformed> {
 async fn read_body(body: Body, limit_bytes: usize, timeout: Duration) -> Result<Bytes, Malformed> {
     let collected = tokio::time::timeout(timeout, Limited::new(body, limit_bytes).collect()).await;
     match collected {
-        Err(_) => Err(Malformed::TooSlow {
-            limit_ms: timeout.as_millis(),
-        }),
+        Err(_) => Err(Malformed::TooSlow { limit_ms: timeout.as_millis() }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Malformed::TooLarge { limit_bytes })
         }
@@ -142,13 +124,8 @@ async fn read_body(body: Body, limit_bytes: usize, timeout: Duration) -> Result<
 }
 
 fn bearer_token(headers: &HeaderMap) -> Result<Secret, Malformed> {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .ok_or(Malformed::NoToken)?;
-    let (scheme, token) = value
-        .as_bytes()
-        .split_at_checked(7)
-        .ok_or(Malformed::NotBearer)?;
+    let value = headers.get(header::AUTHORIZATION).ok_or(Malformed::NoToken)?;
+    let (scheme, token) = value.as_bytes().split_at_checked(7).ok_or(Malformed::NotBearer)?;
     if !scheme.eq_ignore_ascii_case(b"Bearer ") {
         return Err(Malformed::NotBearer);
     }
@@ -196,15 +173,8 @@ impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let url_safe = text.bytes().any(|byte| matches!(byte, b'-' | b'_'));
-        let engine = if url_safe {
-            &LENIENT_URL_SAFE
-        } else {
-            &LENIENT_STANDARD
-        };
-        engine
-            .decode(text)
-            .map(Self)
-            .map_err(|_| D::Error::custom("a member is not base64"))
+        let engine = if url_safe { &LENIENT_URL_SAFE } else { &LENIENT_STANDARD };
+        engine.decode(text).map(Self).map_err(|_| D::Error::custom("a member is not base64"))
     }
 }
 
@@ -233,10 +203,6 @@ struct Chain<'a> {
 impl<'a> From<&'a Issued> for SigningCertificate<'a> {
     fn from(issued: &'a Issued) -> Self {
         let certificates = issued.pem_chain().collect();
-        Self {
-            signed_certificate_embedded_sct: Chained {
-                chain: Chain { certificates },
-            },
-        }
+        Self { signed_certificate_embedded_sct: Chained { chain: Chain { certificates } } }
     }
 }

@@ -22,9 +22,7 @@ pub(super) async fn trust_bundle(State(shared): State<Arc<Shared>>) -> Response 
     let trusted = generation.ca.trusted_at(shared.service.now());
     let chains = trusted
         .iter()
-        .map(|chain| Chain {
-            certificates: chain.iter().map(|each| each.pem()).collect(),
-        })
+        .map(|chain| Chain { certificates: chain.iter().map(|each| each.pem()).collect() })
         .collect();
     json(TrustBundle { chains })
 }
@@ -36,12 +34,7 @@ pub(super) async fn configuration(State(shared): State<Arc<Shared>>) -> Response
         issuers: Vec<IssuerJson<'a>>,
     }
     let generation = shared.service.generation();
-    let issuers = generation
-        .profiles
-        .published()
-        .iter()
-        .map(IssuerJson::from)
-        .collect();
+    let issuers = generation.profiles.published().iter().map(IssuerJson::from).collect();
     json(Configuration { issuers })
 }
 

@@ -62,10 +62,7 @@ impl Presented {
 
     /// The issuer's signature and its algorithm.
     pub fn signature(&self) -> (&spki::AlgorithmIdentifierOwned, &[u8]) {
-        (
-            self.certificate.signature_algorithm(),
-            self.certificate.signature().raw_bytes(),
-        )
+        (self.certificate.signature_algorithm(), self.certificate.signature().raw_bytes())
     }
 
     /// First instant of validity.
@@ -106,21 +103,14 @@ impl Presented {
 
     /// The value of an extension that stands exactly once.
     pub fn only_extension(&self, oid: ObjectIdentifier) -> Option<&[u8]> {
-        let mut found = self
-            .extensions()
-            .filter(|extension| extension.extn_id == oid);
+        let mut found = self.extensions().filter(|extension| extension.extn_id == oid);
         let extension = found.next()?;
-        found
-            .next()
-            .is_none()
-            .then(|| extension.extn_value.as_bytes())
+        found.next().is_none().then(|| extension.extn_value.as_bytes())
     }
 
     /// The critical extensions, by OID.
     pub fn critical_extensions(&self) -> impl Iterator<Item = ObjectIdentifier> {
-        self.extensions()
-            .filter(|extension| extension.critical)
-            .map(|extension| extension.extn_id)
+        self.extensions().filter(|extension| extension.critical).map(|extension| extension.extn_id)
     }
 
     /// The bytes that the log signed: the TBS without its SCT list, all else byte for byte
@@ -129,8 +119,7 @@ impl Presented {
     /// # Errors
     /// The certificate has no SCT list, or its extensions cannot be walked.
     pub fn tbs_without_sct_list(&self) -> Result<Vec<u8>, PresentedError> {
-        self.only_extension(SCT_LIST)
-            .ok_or(PresentedError::NoSctList)?;
+        self.only_extension(SCT_LIST).ok_or(PresentedError::NoSctList)?;
         let mut fields = Vec::new();
         for field in children(&self.tbs_der)? {
             if field.first() == Some(&EXTENSIONS_TAG) {
@@ -147,9 +136,7 @@ impl Presented {
     /// # Errors
     /// The certificate has no SCT list, or it is no OCTET STRING.
     pub fn sct_list(&self) -> Result<Vec<u8>, PresentedError> {
-        let value = self
-            .only_extension(SCT_LIST)
-            .ok_or(PresentedError::NoSctList)?;
+        let value = self.only_extension(SCT_LIST).ok_or(PresentedError::NoSctList)?;
         Ok(OctetString::from_der(value)?.into_bytes().into())
     }
 
@@ -161,9 +148,7 @@ impl Presented {
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let serial = self.fields().serial_number();
-        f.debug_struct("Presented")
-            .field("serial", serial)
-            .finish_non_exhaustive()
+        f.debug_struct("Presented").field("serial", serial).finish_non_exhaustive()
     }
 }
 
@@ -208,13 +193,7 @@ fn without_sct_list(field: &[u8]) -> Result<Vec<u8>, PresentedError> {
         }
     }
     let number = der::TagNumber(3);
-    wrap(
-        Tag::ContextSpecific {
-            constructed: true,
-            number,
-        },
-        &wrap(Tag::Sequence, &kept)?,
-    )
+    wrap(Tag::ContextSpecific { constructed: true, number }, &wrap(Tag::Sequence, &kept)?)
 }
 
 fn wrap(tag: Tag, content: &[u8]) -> Result<Vec<u8>, PresentedError> {

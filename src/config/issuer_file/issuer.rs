@@ -32,12 +32,7 @@ pub(super) fn read(
     mistakes: &mut Mistakes,
 ) -> Option<Issuer> {
     let fields = Fields::of(node, "an issuer", Spelling::KebabOrPascal, mistakes)?;
-    let mut reader = Reader {
-        entry,
-        name,
-        fields,
-        mistakes,
-    };
+    let mut reader = Reader { entry, name, fields, mistakes };
     reader.issuer_url();
     let settings = reader.settings();
     let kind = reader.kind();
@@ -61,12 +56,7 @@ pub(super) fn read(
         subject_domain: facts.subject_domain,
         skip_email_verification: facts.skip_email_verification,
     };
-    Some(Issuer {
-        at: name.at,
-        settings,
-        published,
-        kind: facts.kind,
-    })
+    Some(Issuer { at: name.at, settings, published, kind: facts.kind })
 }
 
 struct Reader<'a> {
@@ -87,12 +77,7 @@ struct Facts {
 impl Facts {
     fn of(kind: IssuerKind) -> Self {
         let (spiffe_trust_domain, subject_domain) = (String::new(), String::new());
-        Self {
-            kind,
-            spiffe_trust_domain,
-            subject_domain,
-            skip_email_verification: false,
-        }
+        Self { kind, spiffe_trust_domain, subject_domain, skip_email_verification: false }
     }
 }
 
@@ -114,30 +99,18 @@ impl Reader<'_> {
     fn settings(&mut self) -> Option<IssuerSettings> {
         let client_id = self.fields.required_text("client-id", self.mistakes);
         self.only_listed("allow-http", "a pattern is always https");
-        let allow_http = self
-            .fields
-            .truth("allow-http", self.mistakes)
-            .unwrap_or(false);
+        let allow_http = self.fields.truth("allow-http", self.mistakes).unwrap_or(false);
         let checked = match self.entry {
             Entry::Listed => names::check_url(&self.name.text, allow_http),
             Entry::Pattern => names::check_pattern(&self.name.text),
         };
         if let Err(reason) = checked {
-            self.mistakes.add(
-                self.name.at,
-                Fault::Url {
-                    key: self.name.text.clone(),
-                    reason,
-                },
-            );
+            self.mistakes.add(self.name.at, Fault::Url { key: self.name.text.clone(), reason });
         }
         let keys = self.keys();
         let allowed_key_origins = self.key_origins(allow_http);
         let max_age_seconds = self.max_token_age();
-        let replay_guard = self
-            .fields
-            .truth("replay-guard", self.mistakes)
-            .unwrap_or(false);
+        let replay_guard = self.fields.truth("replay-guard", self.mistakes).unwrap_or(false);
         Some(IssuerSettings {
             name: self.name.text.clone(),
             client_id: client_id?.value,
@@ -156,8 +129,7 @@ impl Reader<'_> {
         match (jwks, ca_cert) {
             (Some(Located { at, .. }), Some(_)) => {
                 let (first, second) = ("jwks", "ca-cert");
-                self.mistakes
-                    .add(at, Fault::Contradiction { first, second });
+                self.mistakes.add(at, Fault::Contradiction { first, second });
                 None
             }
             (Some(Located { at, value }), None) => {
@@ -169,11 +141,7 @@ impl Reader<'_> {
                 let pem = value.into_bytes();
                 let holds_some =
                     Certificate::parse_pem_chain(&pem).is_ok_and(|chain| !chain.is_empty());
-                let checked = if holds_some {
-                    Ok(pem)
-                } else {
-                    Err(Fault::CaCert)
-                };
+                let checked = if holds_some { Ok(pem) } else { Err(Fault::CaCert) };
                 let ca_cert_pem = Some(self.mistakes.keep(at, checked)?);
                 Some(KeyOrigin::Discovery { ca_cert_pem })
             }
@@ -186,12 +154,7 @@ impl Reader<'_> {
         let json = if text.trim_start().starts_with('{') {
             text.into_bytes()
         } else {
-            let path = self
-                .mistakes
-                .file()
-                .parent()
-                .unwrap_or(Path::new(""))
-                .join(text);
+            let path = self.mistakes.file().parent().unwrap_or(Path::new("")).join(text);
             std::fs::read(&path).map_err(|source| Fault::UnreadablePart { path, source })?
         };
         let document: serde_json::Value =
@@ -212,11 +175,8 @@ impl Reader<'_> {
             let Some(origin) = text_of("key-origins", &item, self.mistakes) else {
                 continue;
             };
-            let checked =
-                names::check_origin(&origin.value, allow_http).map_err(|reason| Fault::Url {
-                    key: origin.value.clone(),
-                    reason,
-                });
+            let checked = names::check_origin(&origin.value, allow_http)
+                .map_err(|reason| Fault::Url { key: origin.value.clone(), reason });
             self.mistakes.keep(origin.at, checked);
             origins.push(origin.value);
         }
@@ -236,24 +196,18 @@ impl Reader<'_> {
     fn only_listed(&mut self, key: &'static str, reason: &'static str) {
         if self.entry == Entry::Pattern && self.fields.has(key) {
             let at = self.fields.at();
-            self.mistakes
-                .add(at, Fault::KeyNotForPattern { key, reason });
+            self.mistakes.add(at, Fault::KeyNotForPattern { key, reason });
         }
     }
 
     fn kind(&mut self) -> Option<IssuerType> {
         let Located { at, value } = self.fields.required_text("type", self.mistakes)?;
-        let parsed = value
-            .parse::<IssuerType>()
-            .map_err(|unknown| Fault::NotOneOf {
-                key: "type".to_owned(),
-                suggestion: closest(
-                    &unknown.text,
-                    IssuerType::ALL.iter().map(|kind| kind.as_str()),
-                ),
-                text: unknown.text,
-                expected: "an issuer type",
-            });
+        let parsed = value.parse::<IssuerType>().map_err(|unknown| Fault::NotOneOf {
+            key: "type".to_owned(),
+            suggestion: closest(&unknown.text, IssuerType::ALL.iter().map(|kind| kind.as_str())),
+            text: unknown.text,
+            expected: "an issuer type",
+        });
         let kind = self.mistakes.keep(at, parsed)?;
         if kind == IssuerType::Spiffe && self.entry == Entry::Pattern {
             self.mistakes.add(at, Fault::SpiffePattern);
@@ -279,20 +233,12 @@ impl Reader<'_> {
             IssuerType::Uri | IssuerType::Username => {
                 let domain = self.fields.required_text("subject-domain", self.mistakes)?;
                 let facts = Facts::of(IssuerKind::NotBuilt(kind));
-                Some(Facts {
-                    subject_domain: domain.value,
-                    ..facts
-                })
+                Some(Facts { subject_domain: domain.value, ..facts })
             }
             IssuerType::Spiffe => {
-                let domain = self
-                    .fields
-                    .required_text("spiffe-trust-domain", self.mistakes)?;
+                let domain = self.fields.required_text("spiffe-trust-domain", self.mistakes)?;
                 let facts = Facts::of(IssuerKind::NotBuilt(kind));
-                Some(Facts {
-                    spiffe_trust_domain: domain.value,
-                    ..facts
-                })
+                Some(Facts { spiffe_trust_domain: domain.value, ..facts })
             }
             IssuerType::Kubernetes
             | IssuerType::ChainguardIdentity
@@ -304,10 +250,7 @@ impl Reader<'_> {
     }
 
     fn email(&mut self) -> Option<Facts> {
-        let skip = self
-            .fields
-            .truth("skip-email-verification", self.mistakes)
-            .unwrap_or(false);
+        let skip = self.fields.truth("skip-email-verification", self.mistakes).unwrap_or(false);
         let issuer_claim = match self.fields.text("issuer-claim", self.mistakes) {
             Some(Located { at, value }) => {
                 let parsed = value.parse::<IssuerClaim>();
@@ -316,15 +259,9 @@ impl Reader<'_> {
             }
             None => None,
         };
-        let email = Email {
-            issuer_claim,
-            skip_email_verification: skip,
-        };
+        let email = Email { issuer_claim, skip_email_verification: skip };
         let facts = Facts::of(IssuerKind::Email(email));
-        Some(Facts {
-            skip_email_verification: skip,
-            ..facts
-        })
+        Some(Facts { skip_email_verification: skip, ..facts })
     }
 
     fn ci_provider(&mut self, providers: &Providers) -> Option<Facts> {
@@ -332,13 +269,10 @@ impl Reader<'_> {
             self.fields.required_text("ci-provider", self.mistakes)?;
         let Some(provider) = providers.get(&name) else {
             let suggestion = closest(&name, providers.keys().map(String::as_str));
-            self.mistakes
-                .add(at, Fault::UnknownProvider { name, suggestion });
+            self.mistakes.add(at, Fault::UnknownProvider { name, suggestion });
             return None;
         };
-        provider
-            .clone()
-            .map(|provider| Facts::of(IssuerKind::CiProvider(provider)))
+        provider.clone().map(|provider| Facts::of(IssuerKind::CiProvider(provider)))
     }
 
     /// What is left is unknown, or belongs to another type (NT-31).
@@ -350,8 +284,7 @@ impl Reader<'_> {
             // Without a type nobody can say whose key it is: the type is the mistake.
             let node = self.fields.take(key, self.mistakes);
             if let (Some(node), Some(kind)) = (node, kind) {
-                self.mistakes
-                    .add(node.at, Fault::KeyNotForType { key, kind });
+                self.mistakes.add(node.at, Fault::KeyNotForType { key, kind });
             }
         }
         self.fields.refuse_rest(self.mistakes);

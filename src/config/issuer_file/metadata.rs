@@ -21,10 +21,7 @@ pub(super) fn read(node: &Node, mistakes: &mut Mistakes) -> Providers {
         return Providers::new();
     };
     let entries = fields.drain();
-    entries
-        .into_iter()
-        .map(|(key, node)| (key.text, provider(&node, mistakes)))
-        .collect()
+    entries.into_iter().map(|(key, node)| (key.text, provider(&node, mistakes))).collect()
 }
 
 fn provider(node: &Node, mistakes: &mut Mistakes) -> Option<CiProvider> {
@@ -42,10 +39,7 @@ fn provider(node: &Node, mistakes: &mut Mistakes) -> Option<CiProvider> {
     fields.refuse_rest(mistakes);
     let san = san.and_then(|san| {
         let parsed = SanTemplate::parse(&san.value);
-        mistakes.keep(
-            san.at,
-            parsed.map_err(|source| Fault::SanTemplate { source }),
-        )
+        mistakes.keep(san.at, parsed.map_err(|source| Fault::SanTemplate { source }))
     });
     Some(CiProvider::new(defaults?, extensions?, san?))
 }
@@ -64,13 +58,7 @@ fn default_values(node: &Node, mistakes: &mut Mistakes) -> Option<HashMap<String
             }
             _ => {
                 let expected = "text without control characters";
-                mistakes.add(
-                    node.at,
-                    Fault::Expected {
-                        key: key.text,
-                        expected,
-                    },
-                );
+                mistakes.add(node.at, Fault::Expected { key: key.text, expected });
                 values = None;
             }
         }
@@ -88,23 +76,13 @@ fn extension_templates(
     for (key, node) in fields.drain() {
         let Some(field) = field_spelt(&key.text) else {
             let suggestion = closest(&key.text, ExtensionField::template_keys());
-            mistakes.add(
-                key.at,
-                Fault::UnknownKey {
-                    key: key.text,
-                    place,
-                    suggestion,
-                },
-            );
+            mistakes.add(key.at, Fault::UnknownKey { key: key.text, place, suggestion });
             templates = None;
             continue;
         };
         let already = templates.iter().flatten().any(|(known, _)| *known == field);
         if already {
-            let fault = Fault::DuplicateKey {
-                key: key.text.clone(),
-                first_line: node.at.line,
-            };
+            let fault = Fault::DuplicateKey { key: key.text.clone(), first_line: node.at.line };
             mistakes.add(key.at, fault);
         }
         let template = text_of(&key.text, &node, mistakes).and_then(|text| {

@@ -72,13 +72,7 @@ impl IssuerFile {
             Ok(text) => Self::parse(&text, path),
             Err(fault) => {
                 let file = path.to_owned();
-                Err(ConfigErrors {
-                    mistakes: vec![Mistake {
-                        file,
-                        at: None,
-                        fault,
-                    }],
-                })
+                Err(ConfigErrors { mistakes: vec![Mistake { file, at: None, fault }] })
             }
         }
     }
@@ -103,10 +97,7 @@ impl IssuerFile {
         };
         let mut mistakes = mistakes.into_vec();
         if mistakes.is_empty() {
-            return Ok(Self {
-                path: path.to_owned(),
-                issuers,
-            });
+            return Ok(Self { path: path.to_owned(), issuers });
         }
         mistakes.sort_by_key(|mistake| mistake.at.map(|at| (at.line, at.column)));
         Err(ConfigErrors { mistakes })
@@ -122,24 +113,12 @@ impl IssuerFile {
         let mut positions = HashMap::new();
         let mut settings = Vec::new();
         let mut profiles = Vec::new();
-        for Issuer {
-            at,
-            settings: own,
-            published,
-            kind,
-        } in self.issuers
-        {
+        for Issuer { at, settings: own, published, kind } in self.issuers {
             let profile = match kind {
                 IssuerKind::Email(email) => Profile::Email(email),
                 IssuerKind::CiProvider(provider) => Profile::CiProvider(provider),
                 IssuerKind::NotBuilt(kind) => {
-                    mistakes.add(
-                        at,
-                        Fault::TypeNotBuilt {
-                            issuer: own.name,
-                            kind,
-                        },
-                    );
+                    mistakes.add(at, Fault::TypeNotBuilt { issuer: own.name, kind });
                     continue;
                 }
             };
@@ -150,10 +129,7 @@ impl IssuerFile {
         if mistakes.is_empty()
             && let Err(source) = IssuerTable::new(settings.clone(), Arc::new(SystemClock))
         {
-            let at = positions
-                .get(name_of(&source))
-                .copied()
-                .unwrap_or(Position::START);
+            let at = positions.get(name_of(&source)).copied().unwrap_or(Position::START);
             mistakes.add(at, Fault::IssuerTable { source });
         }
         let mistakes = mistakes.into_vec();
@@ -182,18 +158,13 @@ fn read_entries(root: &Node, mistakes: &mut Mistakes) -> Vec<Issuer> {
     // `define` holds anchors and means nothing by itself.
     fields.take("define", mistakes);
     let metadata = fields.take("ci-issuer-metadata", mistakes);
-    let providers = metadata
-        .map(|node| metadata::read(&node, mistakes))
-        .unwrap_or_default();
+    let providers = metadata.map(|node| metadata::read(&node, mistakes)).unwrap_or_default();
     let listed = fields.take("oidc-issuers", mistakes);
     let patterns = fields.take("meta-issuers", mistakes);
     fields.refuse_rest(mistakes);
     let mut issuers = Vec::new();
     let mut entries = 0;
-    for (node, entry) in [
-        (listed, issuer::Entry::Listed),
-        (patterns, issuer::Entry::Pattern),
-    ] {
+    for (node, entry) in [(listed, issuer::Entry::Listed), (patterns, issuer::Entry::Pattern)] {
         let Some(node) = node else { continue };
         // Keys are URLs, not words: the one spelling they have.
         let place = "an issuer table";

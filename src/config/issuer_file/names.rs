@@ -34,10 +34,7 @@ pub(super) fn check_pattern(text: &str) -> Result<(), UrlFault> {
         return Err(UrlFault::WildcardHost);
     }
     let registrable = labels.len().saturating_sub(registrable_labels(&labels));
-    if labels[registrable..]
-        .iter()
-        .any(|label| label.contains('*'))
-    {
+    if labels[registrable..].iter().any(|label| label.contains('*')) {
         return Err(UrlFault::WildcardRegistrable);
     }
     Ok(())

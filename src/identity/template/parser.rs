@@ -37,19 +37,12 @@ pub enum TemplateFault {
 /// The parts of a template; `text` as a whole is never empty.
 pub(super) fn parse(text: &str) -> Result<Vec<Part>, TemplateError> {
     if text.trim().is_empty() {
-        return Err(TemplateError {
-            at: 1,
-            fault: TemplateFault::Empty,
-        });
+        return Err(TemplateError { at: 1, fault: TemplateFault::Empty });
     }
     if !text.contains("{{") {
         return claim_name(text);
     }
-    let mut parser = Parser {
-        text,
-        rest: text,
-        frames: vec![Frame::default()],
-    };
+    let mut parser = Parser { text, rest: text, frames: vec![Frame::default()] };
     while !parser.rest.is_empty() {
         parser.step()?;
     }
@@ -59,10 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, TemplateError> {
 fn claim_name(text: &str) -> Result<Vec<Part>, TemplateError> {
     let misfit = |c: char| c.is_whitespace() || c.is_control() || c == '{' || c == '}';
     match text.chars().position(misfit) {
-        Some(at) => Err(TemplateError {
-            at: at + 1,
-            fault: TemplateFault::ClaimName,
-        }),
+        Some(at) => Err(TemplateError { at: at + 1, fault: TemplateFault::ClaimName }),
         None => Ok(vec![Part::Value(text.to_owned())]),
     }
 }
@@ -108,9 +98,7 @@ impl Parser<'_> {
         }
         let inside = &self.rest[open + 2..];
         self.rest = &self.rest[open..];
-        let close = inside
-            .find("}}")
-            .ok_or_else(|| self.fault(TemplateFault::Unclosed))?;
+        let close = inside.find("}}").ok_or_else(|| self.fault(TemplateFault::Unclosed))?;
         let action = action(&inside[..close]).map_err(|fault| self.fault(fault))?;
         self.apply(action)?;
         self.rest = &inside[close + 2..];
@@ -125,11 +113,7 @@ impl Parser<'_> {
             }
             Action::If { claim, equals } => self.frames.push(Frame {
                 parts: Vec::new(),
-                branch: Some(Branch {
-                    claim,
-                    equals,
-                    then: None,
-                }),
+                branch: Some(Branch { claim, equals, then: None }),
             }),
             Action::Else => self.turn_to_else()?,
             Action::End => self.close_if()?,
@@ -155,25 +139,12 @@ impl Parser<'_> {
         if self.frames.len() < 2 {
             return Err(stray);
         }
-        let Some(Frame {
-            parts: otherwise,
-            branch: Some(branch),
-        }) = self.frames.pop()
-        else {
+        let Some(Frame { parts: otherwise, branch: Some(branch) }) = self.frames.pop() else {
             return Err(stray);
         };
-        let Branch {
-            claim,
-            equals,
-            then,
-        } = branch;
+        let Branch { claim, equals, then } = branch;
         let then = then.ok_or(without_else)?;
-        self.push(Part::Choice {
-            claim,
-            equals,
-            then,
-            otherwise,
-        });
+        self.push(Part::Choice { claim, equals, then, otherwise });
         Ok(())
     }
 
@@ -192,10 +163,7 @@ impl Parser<'_> {
 
     fn fault(&self, fault: TemplateFault) -> TemplateError {
         let before = &self.text[..self.text.len() - self.rest.len()];
-        TemplateError {
-            at: before.chars().count() + 1,
-            fault,
-        }
+        TemplateError { at: before.chars().count() + 1, fault }
     }
 }
 
@@ -234,9 +202,7 @@ fn operand(text: &str) -> Option<(String, &str)> {
 /// `.identifier`
 fn field(text: &str) -> Option<(String, &str)> {
     let name = text.strip_prefix('.')?;
-    let end = name
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(name.len());
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
     let (name, rest) = name.split_at(end);
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     begins_well.then(|| (name.to_owned(), rest))
@@ -251,9 +217,7 @@ fn index(text: &str) -> Option<(String, &str)> {
 /// A quoted string without escapes: Go would interpret them, so they are refused.
 fn string(text: &str) -> Option<(String, &str)> {
     let (inner, rest) = text.strip_prefix('"')?.split_once('"')?;
-    let plain = !inner
-        .chars()
-        .any(|c| c.is_control() || matches!(c, '\\' | '{' | '}'));
+    let plain = !inner.chars().any(|c| c.is_control() || matches!(c, '\\' | '{' | '}'));
     plain.then(|| (inner.to_owned(), rest))
 }
 

@@ -42,14 +42,8 @@ pub(crate) async fn memory(signer: &Arc<TestSigner>) -> Storage {
     let coordinator = Arc::new(MemoryCoordinator::default());
     let tiles = Arc::new(MemoryTiles::default());
     let now = ManualClock::new();
-    create(&key, &*coordinator, &*tiles, now.now())
-        .await
-        .unwrap();
-    Storage {
-        key,
-        coordinator,
-        tiles,
-    }
+    create(&key, &*coordinator, &*tiles, now.now()).await.unwrap();
+    Storage { key, coordinator, tiles }
 }
 
 /// The same storage, as a process sees it in which `plan` happens. Closing it leaves the storage
@@ -63,9 +57,7 @@ pub(crate) fn faulty(storage: &Storage, plan: &Arc<FaultPlan>) -> Storage {
 }
 
 pub(crate) async fn start(storage: Storage, clock: &ManualClock) -> Log {
-    Log::start(storage, Arc::new(clock.clone()), None)
-        .await
-        .unwrap()
+    Log::start(storage, Arc::new(clock.clone()), None).await.unwrap()
 }
 
 /// Submits all of them at once, and answers in their order.
@@ -87,9 +79,7 @@ pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promise
     let answer = log.read("checkpoint").await.unwrap().unwrap();
     assert_eq!(answer.bytes, checkpoint);
     let key = &log.shared.core.storage.key;
-    let head = key
-        .open_checkpoint(&checkpoint)
-        .expect("a checkpoint that the log signed");
+    let head = key.open_checkpoint(&checkpoint).expect("a checkpoint that the log signed");
     let entries = read_entries(log, head.size).await;
     let leaf = |(index, (entry, at)): (u64, &(Entry, Timestamp))| {
         leaf_hash(&entry.merkle_tree_leaf(*at, LeafIndex::new(index).unwrap()))
@@ -97,19 +87,11 @@ pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promise
     let leaves: Vec<Hash> = (0..).zip(&entries).map(leaf).collect();
     let tree: Tree = leaves.iter().copied().collect();
     assert_eq!((tree.size(), tree.root()), (head.size, head.root));
-    assert!(
-        entries
-            .iter()
-            .all(|(_, timestamp)| *timestamp <= head.timestamp)
-    );
+    assert!(entries.iter().all(|(_, timestamp)| *timestamp <= head.timestamp));
     check_tiles(log, &leaves).await;
     for (number, promise) in promises {
         let (found, timestamp) = &entries[usize::try_from(promise.index()).unwrap()];
-        assert_eq!(
-            found,
-            &entry(*number),
-            "entry {number} is not where its SCT says"
-        );
+        assert_eq!(found, &entry(*number), "entry {number} is not where its SCT says");
         let sct = promise.sct();
         assert_eq!((sct.timestamp, sct.log_id), (*timestamp, log.id()));
         assert_eq!(promise.entry_digest(), &entry(*number).digest());
@@ -139,11 +121,7 @@ async fn check_tiles(log: &Log, leaves: &[Hash]) {
     let tiles = TileEdge::new().grow(leaves).into_iter();
     let expected: BTreeMap<Tile, Vec<u8>> = tiles.map(|tile| (tile.tile, tile.bytes)).collect();
     for tile in tiles_for_growth(0, leaves.len() as u64) {
-        let answer = log
-            .read(&tile.to_string())
-            .await
-            .unwrap()
-            .expect("every tile is there");
+        let answer = log.read(&tile.to_string()).await.unwrap().expect("every tile is there");
         assert_eq!(answer.bytes, expected[&tile], "{tile}");
     }
 }

@@ -48,9 +48,7 @@ impl SqliteCoordinator {
             .name("log-commit".to_owned())
             .spawn(move || work(worker.0, &worker.1, open_file, opened, &inbox))
             .map_err(|error| storage(&store, "start its thread", error))?;
-        opening
-            .await
-            .map_err(|_| closed(&store, "its thread ended"))??;
+        opening.await.map_err(|_| closed(&store, "its thread ended"))??;
         Ok(Self { store, jobs })
     }
 
@@ -64,12 +62,8 @@ impl SqliteCoordinator {
             // The receiver may have gone away; the work is done all the same.
             let _ = answer.send(worker.run(job));
         });
-        self.jobs
-            .send(job)
-            .map_err(|_| closed(&self.store, "it was closed"))?;
-        answered
-            .await
-            .map_err(|_| closed(&self.store, "it was closed"))?
+        self.jobs.send(job).map_err(|_| closed(&self.store, "it was closed"))?;
+        answered.await.map_err(|_| closed(&self.store, "it was closed"))?
     }
 }
 
@@ -94,10 +88,7 @@ impl Coordinator for SqliteCoordinator {
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome> {
         Box::pin(async move {
-            match self
-                .run(move |connection, store| rows::step(connection, store, &commit))
-                .await
-            {
+            match self.run(move |connection, store| rows::step(connection, store, &commit)).await {
                 Ok(true) => CommitOutcome::Committed,
                 Ok(false) => CommitOutcome::Conflict,
                 Err(error) => CommitOutcome::Unknown(error),
@@ -115,9 +106,7 @@ impl Coordinator for SqliteCoordinator {
             let close: Job = Box::new(move |worker| {
                 // Closing the connection moves the WAL into the file and releases the lock.
                 worker.connection = None;
-                worker
-                    .closed_by
-                    .get_or_insert_with(|| "it was closed".to_owned());
+                worker.closed_by.get_or_insert_with(|| "it was closed".to_owned());
                 let _ = answer.send(());
             });
             if self.jobs.send(close).is_ok() {
@@ -174,11 +163,7 @@ fn work(
     if opened.send(Ok(())).is_err() {
         return;
     }
-    let mut worker = Worker {
-        store,
-        connection: Some(connection),
-        closed_by: None,
-    };
+    let mut worker = Worker { store, connection: Some(connection), closed_by: None };
     while let Ok(job) = inbox.recv() {
         job(&mut worker);
     }
@@ -198,9 +183,7 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed("lock it; is another mayfly using this log?"))?;
-    connection
-        .execute_batch("PRAGMA synchronous = FULL")
-        .map_err(failed("configure it"))?;
+    connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed("configure it"))?;
     let synchronous: i64 = connection
         .query_row("PRAGMA synchronous", [], |row| row.get(0))
         .map_err(failed("configure it"))?;
@@ -209,9 +192,7 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
         return Err(storage(store, "make it flush every commit", source));
     }
     if open_file == OpenFile::OrCreate {
-        connection
-            .execute_batch(rows::SCHEMA)
-            .map_err(failed("write its tables"))?;
+        connection.execute_batch(rows::SCHEMA).map_err(failed("write its tables"))?;
         sync_parent(path).map_err(|error| storage(store, "flush its directory", error))?;
     }
     check(store, &connection)?;
@@ -226,17 +207,12 @@ fn check(store: &str, connection: &Connection) -> Result<(), CoordinatorError> {
     if verdict == "ok" {
         return Ok(());
     }
-    Err(CoordinatorError::Damaged {
-        store: store.to_owned(),
-        what: verdict,
-    })
+    Err(CoordinatorError::Damaged { store: store.to_owned(), what: verdict })
 }
 
 /// SQLite flushes the directory for its WAL, but not for a new main file.
 fn sync_parent(path: &Path) -> std::io::Result<()> {
-    let parent = path
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let parent = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     std::fs::File::open(parent)?.sync_all()
 }
 
@@ -245,16 +221,9 @@ fn storage(
     doing: &'static str,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> CoordinatorError {
-    CoordinatorError::Storage {
-        store: store.to_owned(),
-        doing,
-        source: source.into(),
-    }
+    CoordinatorError::Storage { store: store.to_owned(), doing, source: source.into() }
 }
 
 fn closed(store: &str, reason: &str) -> CoordinatorError {
-    CoordinatorError::Closed {
-        store: store.to_owned(),
-        reason: reason.to_owned(),
-    }
+    CoordinatorError::Closed { store: store.to_owned(), reason: reason.to_owned() }
 }

@@ -20,26 +20,17 @@ pub(super) fn create(
     head: &Head,
 ) -> Result<(), CoordinatorError> {
     let failed = |error| storage(store, "create the log", error);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
-    let logs: i64 = transaction
-        .query_row("SELECT count(*) FROM log", [], |row| row.get(0))
-        .map_err(failed)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let logs: i64 =
+        transaction.query_row("SELECT count(*) FROM log", [], |row| row.get(0)).map_err(failed)?;
     if logs != 0 {
-        return Err(CoordinatorError::AlreadyExists {
-            store: store.to_owned(),
-        });
+        return Err(CoordinatorError::AlreadyExists { store: store.to_owned() });
     }
     transaction
         .execute(
             "INSERT INTO log (only, format, instance, log_id, origin) VALUES (1, ?1, ?2, ?3, ?4)",
-            params![
-                FORMAT,
-                identity.instance,
-                identity.log_id.0,
-                identity.origin
-            ],
+            params![FORMAT, identity.instance, identity.log_id.0, identity.origin],
         )
         .map_err(failed)?;
     transaction
@@ -64,14 +55,9 @@ pub(super) fn step(
     commit: &Commit,
 ) -> Result<bool, CoordinatorError> {
     let failed = |error| storage(store, "commit a batch", error);
-    let Commit {
-        expected,
-        next,
-        entries,
-    } = commit;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
+    let Commit { expected, next, entries } = commit;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let changed = transaction
         .prepare_cached(
             "UPDATE head SET size = ?1, root = ?2, timestamp_ms = ?3, checkpoint = ?4
@@ -133,31 +119,19 @@ pub(super) fn load(
     let transaction = connection.transaction().map_err(failed)?;
     // A file that is no log of ours has no such table: that is an answer, not a broken disk.
     let tables: i64 = transaction
-        .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'log'",
-            [],
-            |row| row.get(0),
-        )
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'log'", [], |row| row.get(0))
         .map_err(failed)?;
     if tables == 0 {
         return Ok(None);
     }
     let identity = transaction
-        .query_row(
-            "SELECT format, instance, log_id, origin FROM log",
-            [],
-            |row| {
-                let log_id = LogId(row.get(2)?);
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    LogIdentity {
-                        instance: row.get(1)?,
-                        log_id,
-                        origin: row.get(3)?,
-                    },
-                ))
-            },
-        )
+        .query_row("SELECT format, instance, log_id, origin FROM log", [], |row| {
+            let log_id = LogId(row.get(2)?);
+            Ok((
+                row.get::<_, i64>(0)?,
+                LogIdentity { instance: row.get(1)?, log_id, origin: row.get(3)? },
+            ))
+        })
         .optional()
         .map_err(failed)?;
     let Some((format, identity)) = identity else {
@@ -165,31 +139,20 @@ pub(super) fn load(
     };
     if format != FORMAT {
         let what = format!("table log, format {format} (this version knows {FORMAT}),");
-        return Err(CoordinatorError::Damaged {
-            store: store.to_owned(),
-            what,
-        });
+        return Err(CoordinatorError::Damaged { store: store.to_owned(), what });
     }
     let head = transaction
-        .query_row(
-            "SELECT size, root, timestamp_ms, checkpoint FROM head",
-            [],
-            |row| {
-                Ok(Head {
-                    size: from_sql(row, 0)?,
-                    root: row.get(1)?,
-                    timestamp: Timestamp::from_unix_ms(from_sql(row, 2)?),
-                    checkpoint: Bytes::from(row.get::<_, Vec<u8>>(3)?),
-                })
-            },
-        )
+        .query_row("SELECT size, root, timestamp_ms, checkpoint FROM head", [], |row| {
+            Ok(Head {
+                size: from_sql(row, 0)?,
+                root: row.get(1)?,
+                timestamp: Timestamp::from_unix_ms(from_sql(row, 2)?),
+                checkpoint: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+            })
+        })
         .map_err(failed)?;
     let batches = load_batches(&transaction, store)?;
-    Ok(Some(Stored {
-        identity,
-        head,
-        batches,
-    }))
+    Ok(Some(Stored { identity, head, batches }))
 }
 
 fn load_batches(
@@ -220,10 +183,7 @@ fn load_batches(
             return Ok(batch);
         }
         let what = format!("table batch, first_index {}", batch.first_index);
-        Err(CoordinatorError::Damaged {
-            store: store.to_owned(),
-            what,
-        })
+        Err(CoordinatorError::Damaged { store: store.to_owned(), what })
     };
     rows.into_iter().map(sound).collect()
 }
