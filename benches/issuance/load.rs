@@ -35,13 +35,20 @@ impl Target {
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        Self { address, request: request.into_bytes().into() }
+        Self {
+            address,
+            request: request.into_bytes().into(),
+        }
     }
 }
 
 /// Closed loop: each of `connections` sends its next request when the last was answered, until
 /// `total` were answered. Gives the time it took.
-pub(crate) async fn closed_loop(target: &Target, connections: usize, total: u64) -> io::Result<Duration> {
+pub(crate) async fn closed_loop(
+    target: &Target,
+    connections: usize,
+    total: u64,
+) -> io::Result<Duration> {
     let taken = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -109,7 +116,11 @@ impl Connection {
     pub(crate) async fn open(target: &Target) -> io::Result<Self> {
         let stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, request: Arc::clone(&target.request), buffer: vec![0; 64 << 10] })
+        Ok(Self {
+            stream,
+            request: Arc::clone(&target.request),
+            buffer: vec![0; 64 << 10],
+        })
     }
 
     /// Sends the request and reads the whole answer, which must be 200.
@@ -120,7 +131,9 @@ impl Connection {
             let room = self.buffer.get_mut(filled..).unwrap_or_default();
             let read = self.stream.read(room).await?;
             if read == 0 {
-                return Err(io::Error::other("the server closed the connection, or answered too much"));
+                return Err(io::Error::other(
+                    "the server closed the connection, or answered too much",
+                ));
             }
             filled += read;
             if answer_is_complete(&self.buffer[..filled])? {
@@ -142,7 +155,8 @@ fn answer_is_complete(received: &[u8]) -> io::Result<bool> {
     }
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
     });
     let length = length.ok_or_else(|| io::Error::other("the answer has no content-length"))?;
     Ok(received.len() >= end + 4 + length)
