@@ -54,10 +54,6 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
 }
 
 /// Tells a person on standard error why a command failed: what, then why, cause by cause.
-#[expect(
-    clippy::print_stderr,
-    reason = "this is the one place where a command reports failure"
-)]
 pub fn report(error: &CliError) {
     anstream::eprintln!(
         "{}error:{:#} {}",
