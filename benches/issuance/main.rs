@@ -52,11 +52,20 @@ struct Measured {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let (certificates, rounds) =
-        if options.quick { (options.certs.min(5_000), 2_000) } else { (options.certs, 20_000) };
-    let plan = server::Load { certificates, connections: options.connections };
+    let (certificates, rounds) = if options.quick {
+        (options.certs.min(5_000), 2_000)
+    } else {
+        (options.certs, 20_000)
+    };
+    let plan = server::Load {
+        certificates,
+        connections: options.connections,
+    };
     let mut results = Vec::new();
-    for algorithm in [SignatureAlgorithm::EcdsaP256Sha256, SignatureAlgorithm::EcdsaP384Sha384] {
+    for algorithm in [
+        SignatureAlgorithm::EcdsaP256Sha256,
+        SignatureAlgorithm::EcdsaP384Sha384,
+    ] {
         match measure(algorithm, rounds, &plan, options.floor_only) {
             Ok(measured) => results.push(measured),
             Err(error) => {
@@ -81,6 +90,14 @@ fn measure(
 ) -> Result<Measured, Box<dyn std::error::Error>> {
     eprintln!("{algorithm}: the floor …");
     let floor = floor::measure(algorithm, rounds)?;
-    let server = if floor_only { None } else { Some(server::measure(algorithm, plan)?) };
-    Ok(Measured { ca_key: algorithm.to_string(), floor, server })
+    let server = if floor_only {
+        None
+    } else {
+        Some(server::measure(algorithm, plan)?)
+    };
+    Ok(Measured {
+        ca_key: algorithm.to_string(),
+        floor,
+        server,
+    })
 }

@@ -58,7 +58,9 @@ pub(crate) struct Server {
 
 /// Starts, loads, measures, stops, and starts once more over the filled log.
 pub(crate) fn measure(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(run(ca, load))
 }
 
@@ -80,7 +82,10 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Erro
     let warm_up = load.certificates.div_ceil(50).min(1_000);
     closed_loop(&target, load.connections, warm_up).await?;
 
-    eprintln!("{ca}: {} certificates over {} connections …", load.certificates, load.connections);
+    eprintln!(
+        "{ca}: {} certificates over {} connections …",
+        load.certificates, load.connections
+    );
     let cpu_before = process::cpu_time(server.id())?;
     let took = closed_loop(&target, load.connections, load.certificates).await?;
     let cpu = process::cpu_time(server.id())?.saturating_sub(cpu_before);
@@ -130,7 +135,11 @@ fn target(address: SocketAddr, issuer: &DevIssuer) -> Result<Target, Box<dyn Err
             "proofOfPossession": STANDARD.encode(key.proof_of_possession(EMAIL)?),
         },
     });
-    Ok(Target::post(address, "/api/v2/signingCert", &body.to_string()))
+    Ok(Target::post(
+        address,
+        "/api/v2/signingCert",
+        &body.to_string(),
+    ))
 }
 
 /// `mayfly serve`, stopped and waited for also when something here fails.
@@ -188,7 +197,9 @@ fn free_address() -> std::io::Result<SocketAddr> {
 
 fn percentile_ms(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted.get(rank).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+    sorted
+        .get(rank)
+        .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
 }
 
 const EMAIL: &str = "load@example.com";
