@@ -72,11 +72,8 @@ pub async fn run(
         }
     };
     let understood = Understood::of(configuration, &clock).await;
-    let text = if arguments.json {
-        format!("{:#}\n", json!(understood))
-    } else {
-        understood.to_text()
-    };
+    let text =
+        if arguments.json { format!("{:#}\n", json!(understood)) } else { understood.to_text() };
     out.write_all(text.as_bytes()).map_err(output)?;
     match understood.problems.len() {
         0 => Ok(()),
@@ -137,11 +134,7 @@ impl Understood {
         let log = LogLine::of(&configuration, clock, &mut problems).await;
         let published = configuration.profiles.published();
         let issuers = published.iter().map(IssuerLine::of).collect();
-        let authorities = configuration
-            .authorities
-            .iter()
-            .map(AuthorityLine::of)
-            .collect();
+        let authorities = configuration.authorities.iter().map(AuthorityLine::of).collect();
         if let Err(error) = IssuerTable::new(configuration.issuers, Arc::clone(clock)) {
             problems.push(with_causes(&error));
         }
@@ -162,10 +155,7 @@ impl Understood {
     fn to_text(&self) -> String {
         let mut lines = vec![
             format!("public port   {} as {}", self.listen, self.url),
-            format!(
-                "private port  {}",
-                self.private.as_deref().unwrap_or("none")
-            ),
+            format!("private port  {}", self.private.as_deref().unwrap_or("none")),
             format!("audit log     {}", self.audit),
         ];
         match &self.log {
@@ -176,20 +166,10 @@ impl Understood {
         }
         lines.extend(self.authorities.iter().flat_map(AuthorityLine::lines));
         let issuers = self.issuers.iter();
-        lines.extend(issuers.map(
-            |IssuerLine {
-                 name,
-                 r#type,
-                 audience,
-             }| {
-                format!("issuer        {name}\n                type {type}, audience {audience}")
-            },
-        ));
-        lines.extend(
-            self.problems
-                .iter()
-                .map(|problem| format!("problem       {problem}")),
-        );
+        lines.extend(issuers.map(|IssuerLine { name, r#type, audience }| {
+            format!("issuer        {name}\n                type {type}, audience {audience}")
+        }));
+        lines.extend(self.problems.iter().map(|problem| format!("problem       {problem}")));
         lines.push(String::new());
         lines.join("\n")
     }
@@ -211,16 +191,10 @@ impl AuthorityLine {
         let issuing = authority.chain.first();
         let text = |at: Timestamp| at.to_string();
         Self {
-            subject: issuing
-                .map(|one| one.subject().to_owned())
-                .unwrap_or_default(),
+            subject: issuing.map(|one| one.subject().to_owned()).unwrap_or_default(),
             key: authority.key.to_string(),
-            key_algorithm: issuing
-                .and_then(|one| one.key_algorithm())
-                .map(|kind| kind.to_string()),
-            not_before: issuing
-                .map(|one| text(one.not_before()))
-                .unwrap_or_default(),
+            key_algorithm: issuing.and_then(|one| one.key_algorithm()).map(|kind| kind.to_string()),
+            not_before: issuing.map(|one| text(one.not_before())).unwrap_or_default(),
             not_after: issuing.map(|one| text(one.not_after())).unwrap_or_default(),
             activate: authority.activate.map(text),
             retire: authority.retire.map(text),
@@ -230,26 +204,14 @@ impl AuthorityLine {
     }
 
     fn lines(&self) -> Vec<String> {
-        let algorithm = self
-            .key_algorithm
-            .as_deref()
-            .unwrap_or("of an unknown kind");
+        let algorithm = self.key_algorithm.as_deref().unwrap_or("of an unknown kind");
         let mut lines = vec![
             format!("authority     {}", self.subject),
             format!("                key {}, {algorithm}", self.key),
-            format!(
-                "                chain {}, {} certificates",
-                self.chain, self.chain_length
-            ),
-            format!(
-                "                valid {} to {}",
-                self.not_before, self.not_after
-            ),
+            format!("                chain {}, {} certificates", self.chain, self.chain_length),
+            format!("                valid {} to {}", self.not_before, self.not_after),
         ];
-        let dates = [
-            ("signs from", &self.activate),
-            ("signs until", &self.retire),
-        ];
+        let dates = [("signs from", &self.activate), ("signs until", &self.retire)];
         lines.extend(
             dates
                 .into_iter()
@@ -265,10 +227,7 @@ impl LogLine {
         clock: &Arc<dyn Clock>,
         problems: &mut Vec<String>,
     ) -> Option<Self> {
-        let LogChoice::Embedded {
-            data, origin, key, ..
-        } = &config.log
-        else {
+        let LogChoice::Embedded { data, origin, key, .. } = &config.log else {
             return None;
         };
         let id = match serve::log_settings(config, clock).await {
@@ -291,10 +250,7 @@ impl LogLine {
         [
             format!("log           {}", self.origin),
             format!("                data {}, key {}", self.data, self.key),
-            format!(
-                "                id {}",
-                self.id.as_deref().unwrap_or("unknown")
-            ),
+            format!("                id {}", self.id.as_deref().unwrap_or("unknown")),
         ]
     }
 }

@@ -129,9 +129,7 @@ impl CliError {
             Self::Configuration(errors) if only_unread(errors) => UNKNOWN,
             Self::Configuration(_) | Self::Unusable { .. } | Self::NoEmbeddedLog { .. } => NO,
             Self::Chain { .. } | Self::Trust(_) | Self::UnsafeUrl { .. } => NO,
-            Self::LogInit {
-                source: OpenError::Exists { .. },
-            } => NO,
+            Self::LogInit { source: OpenError::Exists { .. } } => NO,
             Self::Client { source } if source.is_an_answer() => NO,
             Self::Demo(error) if error.is_an_answer() => NO,
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
@@ -169,16 +167,9 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
 
 /// Whether no mistake was found, only files that could not be read.
 fn only_unread(errors: &ConfigErrors) -> bool {
-    let unread = |fault: &Fault| {
-        matches!(
-            fault,
-            Fault::Unreadable { .. } | Fault::UnreadablePart { .. }
-        )
-    };
-    errors
-        .mistakes()
-        .iter()
-        .all(|mistake| unread(&mistake.fault))
+    let unread =
+        |fault: &Fault| matches!(fault, Fault::Unreadable { .. } | Fault::UnreadablePart { .. });
+    errors.mistakes().iter().all(|mistake| unread(&mistake.fault))
 }
 
 const NO: u8 = 1;

@@ -59,26 +59,13 @@ pub async fn run(
     let settings = serve::log_settings(&configuration, &clock)
         .await
         .map_err(|source| CliError::Start { source })?
-        .ok_or(CliError::NoEmbeddedLog {
-            consequence: "there is nothing to create",
-        })?;
-    Log::init(&settings)
-        .await
-        .map_err(|source| CliError::LogInit { source })?;
+        .ok_or(CliError::NoEmbeddedLog { consequence: "there is nothing to create" })?;
+    Log::init(&settings).await.map_err(|source| CliError::LogInit { source })?;
     let id = LogId::from_spki(settings.signer.public_key_der());
     let written = if arguments.json {
-        writeln!(
-            out,
-            "{:#}",
-            json!({ "origin": settings.origin, "id": id.to_string() })
-        )
+        writeln!(out, "{:#}", json!({ "origin": settings.origin, "id": id.to_string() }))
     } else {
-        writeln!(
-            out,
-            "log {} created in {}, id {id}",
-            settings.origin,
-            settings.data.display()
-        )
+        writeln!(out, "log {} created in {}, id {id}", settings.origin, settings.data.display())
     };
     written.map_err(|source| CliError::Output { source })
 }

@@ -55,12 +55,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
 
 /// Tells a person on standard error why a command failed: what, then why, cause by cause.
 pub fn report(error: &CliError) {
-    anstream::eprintln!(
-        "{}error:{:#} {}",
-        ERROR_STYLE,
-        ERROR_STYLE,
-        error::with_causes(error)
-    );
+    anstream::eprintln!("{}error:{:#} {}", ERROR_STYLE, ERROR_STYLE, error::with_causes(error));
 }
 
 async fn dispatch(

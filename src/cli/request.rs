@@ -28,7 +28,7 @@ use crate::secret::Secret;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct RequestArguments {
-    /// The CA, such as https://ca.example.com
+    /// The CA, such as `https://ca.example.com`
     #[arg(long, value_name = "URL")]
     url: Url,
     #[command(flatten)]
@@ -79,17 +79,11 @@ pub async fn run(arguments: RequestArguments, out: &mut dyn Write) -> Result<(),
     let token = arguments.token.read()?;
     let failed = |source| CliError::Client { source };
     let key = ClientKey::generate(arguments.key_algorithm).map_err(|e| failed(e.into()))?;
-    let style = if arguments.csr {
-        ProofStyle::SigningRequest
-    } else {
-        ProofStyle::Signature
-    };
+    let style = if arguments.csr { ProofStyle::SigningRequest } else { ProofStyle::Signature };
     // The files come first: a certificate whose key could not be kept is of no use.
     let mut files = NewFiles::create(&arguments)?;
     let http = Http::to(&arguments.url).map_err(failed)?;
-    let asked = http
-        .request_certificate(&arguments.url, &token, &key, style)
-        .await;
+    let asked = http.request_certificate(&arguments.url, &token, &key, style).await;
     let answer = match asked {
         Ok(answer) => answer,
         Err(source) => {
@@ -104,8 +98,7 @@ pub async fn run(arguments: RequestArguments, out: &mut dyn Write) -> Result<(),
     } else {
         pem_text(&answer, &private_pem, &arguments)
     };
-    out.write_all(text.expose())
-        .map_err(|source| CliError::Output { source })
+    out.write_all(text.expose()).map_err(|source| CliError::Output { source })
 }
 
 /// A token is worth as much as the identity in it: plain http only where no network is crossed.
@@ -116,10 +109,7 @@ fn check_url(url: &Url, allow_http: bool) -> Result<(), CliError> {
         "http" => "plain http shows the token to the network (--allow-http if that is meant)",
         _ => "it is neither https nor http",
     };
-    Err(CliError::UnsafeUrl {
-        url: url.origin().ascii_serialization(),
-        reason,
-    })
+    Err(CliError::UnsafeUrl { url: url.origin().ascii_serialization(), reason })
 }
 
 impl TokenArguments {
@@ -133,42 +123,31 @@ impl TokenArguments {
         let variable = self.token_env.as_deref().unwrap_or(DEFAULT_TOKEN_VARIABLE);
         match std::env::var(variable) {
             Ok(token) if !token.trim().is_empty() => Ok(Arc::new(Secret::from(token))),
-            Ok(_) => Err(CliError::NoToken {
-                reason: format!("{variable} is empty"),
-            }),
+            Ok(_) => Err(CliError::NoToken { reason: format!("{variable} is empty") }),
             Err(std::env::VarError::NotPresent) => Err(CliError::NoToken {
                 reason: format!(
                     "{variable} is not set; use --token-file, --token-env or set {variable}"
                 ),
             }),
-            Err(std::env::VarError::NotUnicode(_)) => Err(CliError::NoToken {
-                reason: format!("{variable} is not text"),
-            }),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(CliError::NoToken { reason: format!("{variable} is not text") })
+            }
         }
     }
 }
 
 fn read_token_file(path: &Path) -> Result<Secret, CliError> {
-    let failed = |source| CliError::File {
-        action: FileAction::Read,
-        path: path.to_owned(),
-        source,
-    };
+    let failed =
+        |source| CliError::File { action: FileAction::Read, path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let mut reader: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
         Box::new(File::open(path).map_err(failed)?)
     };
-    reader
-        .by_ref()
-        .take(MAX_TOKEN_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    reader.by_ref().take(MAX_TOKEN_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.trim_ascii().is_empty() {
-        return Err(CliError::NoToken {
-            reason: format!("{} is empty", path.display()),
-        });
+        return Err(CliError::NoToken { reason: format!("{} is empty", path.display()) });
     }
     Ok(Secret::new(bytes))
 }
@@ -218,11 +197,8 @@ impl NewFiles {
         ] {
             let Some((path, file)) = slot else { continue };
             let written = file.write_all(content).and_then(|()| file.sync_all());
-            let failed = |source| CliError::File {
-                action: FileAction::Create,
-                path: path.clone(),
-                source,
-            };
+            let failed =
+                |source| CliError::File { action: FileAction::Create, path: path.clone(), source };
             written.map_err(failed)?;
         }
         Ok(())
@@ -230,10 +206,7 @@ impl NewFiles {
 
     /// Nothing came of it: the empty files that this run made go again.
     fn remove(self) {
-        for (path, file) in [self.key, self.certificate, self.chain]
-            .into_iter()
-            .flatten()
-        {
+        for (path, file) in [self.key, self.certificate, self.chain].into_iter().flatten() {
             drop(file);
             // The refusal that led here is what the caller must hear, not this one.
             let _ = fs::remove_file(path);
@@ -245,11 +218,7 @@ impl NewFiles {
 pub(super) fn create_new(path: &Path, mode: u32) -> Result<File, CliError> {
     use std::os::unix::fs::OpenOptionsExt;
 
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path);
+    let created = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     created.map_err(|source| CliError::File {
         action: FileAction::Create,
         path: path.to_owned(),
@@ -278,10 +247,7 @@ fn json_text(answer: &Answer, private_pem: &Secret, arguments: &RequestArguments
     let [leaf, above @ ..] = answer.pem_chain.as_slice() else {
         return Secret::new(Vec::new());
     };
-    let private_key = arguments
-        .key_out
-        .is_none()
-        .then(|| private_pem.expose_text());
+    let private_key = arguments.key_out.is_none().then(|| private_pem.expose_text());
     let value = json!({
         "certificate": leaf,
         "chain": above,
@@ -332,14 +298,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("key.pem");
         create_new(&path, OWNER_ONLY).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert!(matches!(
-            create_new(&path, OWNER_ONLY),
-            Err(CliError::File { .. })
-        ));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(create_new(&path, OWNER_ONLY), Err(CliError::File { .. })));
     }
 
     #[test]
@@ -347,10 +307,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("token");
         fs::write(&path, " \n").unwrap();
-        assert!(matches!(
-            read_token_file(&path),
-            Err(CliError::NoToken { .. })
-        ));
+        assert!(matches!(read_token_file(&path), Err(CliError::NoToken { .. })));
         fs::write(&path, "a.b.c\n").unwrap();
         assert_eq!(read_token_file(&path).unwrap().expose(), b"a.b.c\n");
     }

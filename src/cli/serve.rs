@@ -51,9 +51,7 @@ pub async fn run(
     let running =
         serve::start(configuration, clock).await.map_err(|source| CliError::Start { source })?;
     let ready = writeln!(out, "ready on {} as {url}", running.public_address());
-    ready
-        .and_then(|()| out.flush())
-        .map_err(|source| CliError::Output { source })?;
+    ready.and_then(|()| out.flush()).map_err(|source| CliError::Output { source })?;
     let outcome = loop {
         match signals.next_event(&running).await {
             Event::Reload => reload(&running, load()).await,

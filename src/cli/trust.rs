@@ -122,37 +122,21 @@ impl<'a> Subject<'a> {
         let log = serve::log_settings(&configuration, &clock)
             .await
             .map_err(|source| CliError::Start { source })?;
-        let starts = configuration
-            .authorities
-            .iter()
-            .filter_map(|one| span(one).map(|s| s.start));
+        let starts = configuration.authorities.iter().filter_map(|one| span(one).map(|s| s.start));
         let since = starts.min().unwrap_or_else(|| clock.now());
         let log_spki_der = log.map(|log| log.signer.public_key_der().to_vec());
-        Ok(Self {
-            arguments,
-            configuration,
-            log_spki_der,
-            since,
-        })
+        Ok(Self { arguments, configuration, log_spki_der, since })
     }
 
     fn trusted_root(&self) -> Result<TrustedRoot, CliError> {
         let url = &self.configuration.url;
-        let chains = self
-            .configuration
-            .authorities
-            .iter()
-            .filter_map(|authority| {
-                Some(TrustedChain::of_ca(&authority.chain, url, span(authority)?))
-            });
+        let chains = self.configuration.authorities.iter().filter_map(|authority| {
+            Some(TrustedChain::of_ca(&authority.chain, url, span(authority)?))
+        });
         let log = |spki: &Vec<u8>| TrustedLog::new(&endpoint(url, LOG_PATH), spki, self.open_end());
         Ok(trust::trusted_root(TrustMaterial {
             certificate_authorities: chains.collect::<Result<_, _>>()?,
-            ct_logs: self
-                .log_spki_der
-                .iter()
-                .map(log)
-                .collect::<Result<_, _>>()?,
+            ct_logs: self.log_spki_der.iter().map(log).collect::<Result<_, _>>()?,
             signature_logs: self.signature_log()?.into_iter().collect(),
             timestamp_authorities: self.timestamp_authority()?.into_iter().collect(),
         }))
@@ -164,35 +148,19 @@ impl<'a> Subject<'a> {
         };
         let start = self.arguments.rekor_start.unwrap_or(self.since);
         let named = self.arguments.rekor_log_url.as_ref().unwrap_or(url);
-        Ok(Some(TrustedLog::new(
-            named,
-            &read(key)?,
-            Span { start, end: None },
-        )?))
+        Ok(Some(TrustedLog::new(named, &read(key)?, Span { start, end: None })?))
     }
 
     fn timestamp_authority(&self) -> Result<Option<TrustedChain>, CliError> {
         let (Some(url), Some(path)) = (&self.arguments.tsa_url, &self.arguments.tsa_chain) else {
             return Ok(None);
         };
-        let chain =
-            Certificate::parse_pem_chain(&read(path)?).map_err(|source| CliError::Chain {
-                path: path.clone(),
-                source,
-            })?;
+        let chain = Certificate::parse_pem_chain(&read(path)?)
+            .map_err(|source| CliError::Chain { path: path.clone(), source })?;
         // What it signed before this CA was, no certificate of this CA was in.
-        let since = chain
-            .iter()
-            .map(Certificate::not_before)
-            .max()
-            .unwrap_or(self.since);
-        let valid_for = Span {
-            start: since,
-            end: None,
-        };
-        Ok(Some(TrustedChain::of_timestamp_authority(
-            &chain, url, valid_for,
-        )?))
+        let since = chain.iter().map(Certificate::not_before).max().unwrap_or(self.since);
+        let valid_for = Span { start: since, end: None };
+        Ok(Some(TrustedChain::of_timestamp_authority(&chain, url, valid_for)?))
     }
 
     fn services(&self) -> Result<SigningServices, CliError> {
@@ -204,10 +172,8 @@ impl<'a> Subject<'a> {
             .rekor_url
             .iter()
             .map(|url| Service::signature_log(url, arguments.rekor_api, operator, span));
-        let tsa = arguments
-            .tsa_url
-            .iter()
-            .map(|url| Service::timestamp_authority(url, operator, span));
+        let tsa =
+            arguments.tsa_url.iter().map(|url| Service::timestamp_authority(url, operator, span));
         let oidc = self.sign_in_urls();
         let oidc = oidc.iter().map(|url| Service::oidc(url, operator, span));
         Ok(SigningServices {
@@ -233,23 +199,15 @@ impl<'a> Subject<'a> {
     }
 
     fn open_end(&self) -> Span {
-        Span {
-            start: self.since,
-            end: None,
-        }
+        Span { start: self.since, end: None }
     }
 }
 
 /// From the issuing CA's first second until the last certificate it may sign has expired.
 fn span(authority: &Authority) -> Option<Span> {
     let issuing = authority.chain.first()?;
-    let end = authority
-        .retire
-        .map(|retire| retire.plus_ms(LEAF_LIFETIME_MS));
-    Some(Span {
-        start: issuing.not_before(),
-        end,
-    })
+    let end = authority.retire.map(|retire| retire.plus_ms(LEAF_LIFETIME_MS));
+    Some(Span { start: issuing.not_before(), end })
 }
 
 fn finish(
@@ -257,9 +215,8 @@ fn finish(
     path: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let json = serde_json::to_string_pretty(document).map_err(|source| CliError::Output {
-        source: source.into(),
-    })?;
+    let json = serde_json::to_string_pretty(document)
+        .map_err(|source| CliError::Output { source: source.into() })?;
     let text = format!("{json}\n");
     match path {
         Some(path) => fs::write(path, text).map_err(|source| CliError::File {
@@ -267,9 +224,7 @@ fn finish(
             path: path.to_owned(),
             source,
         }),
-        None => out
-            .write_all(text.as_bytes())
-            .map_err(|source| CliError::Output { source }),
+        None => out.write_all(text.as_bytes()).map_err(|source| CliError::Output { source }),
     }
 }
 

@@ -112,10 +112,7 @@ impl ClientKey {
             .map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .serialize_request(&key)
-            .and_then(|request| request.pem())
-            .map_err(failed)
+        params.serialize_request(&key).and_then(|request| request.pem()).map_err(failed)
     }
 
     fn pkcs8(&self) -> Result<Secret, ClientKeyError> {
@@ -130,9 +127,7 @@ impl ClientKey {
 
 impl fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientKey")
-            .field("spki_der", &self.spki_der)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientKey").field("spki_der", &self.spki_der).finish_non_exhaustive()
     }
 }
 
@@ -179,15 +174,9 @@ pub(crate) fn pem(label: &'static str, der: &[u8]) -> String {
     text
 }
 
-const GENERATE: ClientKeyError = ClientKeyError::Library {
-    operation: "make a key pair",
-};
-const ENCODE: ClientKeyError = ClientKeyError::Library {
-    operation: "encode the key",
-};
-const SIGN: ClientKeyError = ClientKeyError::Library {
-    operation: "sign with the key",
-};
+const GENERATE: ClientKeyError = ClientKeyError::Library { operation: "make a key pair" };
+const ENCODE: ClientKeyError = ClientKeyError::Library { operation: "encode the key" };
+const SIGN: ClientKeyError = ClientKeyError::Library { operation: "sign with the key" };
 
 #[cfg(test)]
 mod tests {

@@ -68,9 +68,7 @@ impl Http {
                 builder = builder.tls_certs_only([]);
             }
         }
-        let client = builder
-            .build()
-            .map_err(|source| ClientError::SetUp { source })?;
+        let client = builder.build().map_err(|source| ClientError::SetUp { source })?;
         Ok(Self { client })
     }
 
@@ -84,10 +82,7 @@ impl Http {
         let response = sent.map_err(|source| unreachable_at(&reached, source))?;
         let (status, body) = read(response, &reached).await?;
         if status != StatusCode::OK {
-            return Err(ClientError::Refused {
-                status,
-                message: error_message(&body),
-            });
+            return Err(ClientError::Refused { status, message: error_message(&body) });
         }
         Ok(body)
     }
@@ -118,16 +113,10 @@ impl Http {
             .bearer_auth(token)
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string());
-        let response = request
-            .send()
-            .await
-            .map_err(|source| unreachable_at(&url, source))?;
+        let response = request.send().await.map_err(|source| unreachable_at(&url, source))?;
         let (status, body) = read(response, &url).await?;
         if status != StatusCode::OK {
-            return Err(ClientError::Refused {
-                status,
-                message: error_message(&body),
-            });
+            return Err(ClientError::Refused { status, message: error_message(&body) });
         }
         Answer::parse(&body, key.spki_der())
     }
@@ -171,15 +160,8 @@ impl Answer {
         if leaf.spki_der() != wanted_spki_der {
             return Err(ClientError::OtherKey);
         }
-        let pem_chain = texts
-            .iter()
-            .map(|text| format!("{}\n", text.trim_end()))
-            .collect();
-        Ok(Self {
-            leaf,
-            pem_chain,
-            ca_chain_der: ders,
-        })
+        let pem_chain = texts.iter().map(|text| format!("{}\n", text.trim_end())).collect();
+        Ok(Self { leaf, pem_chain, ca_chain_der: ders })
     }
 }
 
@@ -285,11 +267,7 @@ async fn read(
 ) -> Result<(StatusCode, Vec<u8>), ClientError> {
     let status = response.status();
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|source| unreachable_at(url, source))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|source| unreachable_at(url, source))? {
         if body.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(ClientError::TooLarge);
         }
@@ -301,22 +279,14 @@ async fn read(
 /// The message of `{"code":…,"message":…}`, made safe for a terminal.
 fn error_message(body: &[u8]) -> String {
     let told = serde_json::from_slice::<serde_json::Value>(body).ok();
-    let message = told
-        .as_ref()
-        .and_then(|value| value.get("message")?.as_str());
+    let message = told.as_ref().and_then(|value| value.get("message")?.as_str());
     let text = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_MESSAGE_CHARS)
-        .collect()
+    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }
 
 fn unreachable_at(url: &Url, source: reqwest::Error) -> ClientError {
     let origin = url.origin().ascii_serialization();
-    ClientError::Unreachable {
-        origin,
-        source: source.without_url(),
-    }
+    ClientError::Unreachable { origin, source: source.without_url() }
 }
 
 fn one_certificate(pem: &str) -> Option<Vec<u8>> {
@@ -350,19 +320,11 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_loopback() {
-        for yes in [
-            "http://127.0.0.1:1",
-            "http://[::1]/",
-            "http://localhost",
-            "http://a.localhost",
-        ] {
+        for yes in ["http://127.0.0.1:1", "http://[::1]/", "http://localhost", "http://a.localhost"]
+        {
             assert!(is_loopback(&url(yes)), "{yes}");
         }
-        for no in [
-            "http://127.0.0.1.example.com",
-            "http://10.0.0.1",
-            "http://notlocalhost",
-        ] {
+        for no in ["http://127.0.0.1.example.com", "http://10.0.0.1", "http://notlocalhost"] {
             assert!(!is_loopback(&url(no)), "{no}");
         }
     }
@@ -384,19 +346,13 @@ mod tests {
             r#"{"signedCertificateEmbeddedSct":{"chain":{"certificates":["a","b"]}}}"#,
         ] {
             let refused = Answer::parse(body.as_bytes(), b"");
-            assert!(
-                matches!(refused, Err(ClientError::Malformed { .. })),
-                "{body}"
-            );
+            assert!(matches!(refused, Err(ClientError::Malformed { .. })), "{body}");
         }
     }
 
     #[test]
     fn a_refusal_is_an_answer_and_an_outage_is_none() {
-        let refused = |status| ClientError::Refused {
-            status,
-            message: String::new(),
-        };
+        let refused = |status| ClientError::Refused { status, message: String::new() };
         assert!(refused(StatusCode::BAD_REQUEST).is_an_answer());
         assert!(refused(StatusCode::FORBIDDEN).is_an_answer());
         assert!(!refused(StatusCode::TOO_MANY_REQUESTS).is_an_answer());

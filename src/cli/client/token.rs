@@ -13,12 +13,7 @@ use serde_json::Value;
 /// The text is no JWT, or has neither claim. The error holds nothing of the token.
 pub fn challenge(token: &str) -> Result<String, TokenShapeError> {
     let claims = claims(token)?;
-    let text = |name: &str| {
-        claims
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|t| !t.is_empty())
-    };
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
     let verified = match claims.get("email_verified") {
         Some(Value::Bool(verified)) => *verified,
         Some(Value::String(verified)) => verified.eq_ignore_ascii_case("true"),
@@ -53,9 +48,7 @@ fn claims(token: &str) -> Result<serde_json::Map<String, Value>, TokenShapeError
     let [_, payload, _] = parts.as_slice() else {
         return Err(TokenShapeError::Parts { parts: parts.len() });
     };
-    let json = URL_SAFE_NO_PAD
-        .decode(payload)
-        .map_err(|_| TokenShapeError::Payload)?;
+    let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenShapeError::Payload)?;
     match serde_json::from_slice(&json) {
         Ok(Value::Object(claims)) => Ok(claims),
         _ => Err(TokenShapeError::Payload),
@@ -73,41 +66,25 @@ mod tests {
     #[test]
     fn a_verified_email_goes_before_the_subject() {
         for (claims, expected) in [
-            (
-                r#"{"sub":"s","email":"a@b.c","email_verified":true}"#,
-                "a@b.c",
-            ),
-            (
-                r#"{"sub":"s","email":"a@b.c","email_verified":"True"}"#,
-                "a@b.c",
-            ),
+            (r#"{"sub":"s","email":"a@b.c","email_verified":true}"#, "a@b.c"),
+            (r#"{"sub":"s","email":"a@b.c","email_verified":"True"}"#, "a@b.c"),
             (r#"{"sub":"s","email":"a@b.c","email_verified":false}"#, "s"),
             (r#"{"sub":"s","email":"a@b.c","email_verified":1}"#, "s"),
             (r#"{"sub":"s","email":"a@b.c"}"#, "s"),
             (r#"{"sub":"s","email":"","email_verified":true}"#, "s"),
             (r#"{"sub":"s"}"#, "s"),
         ] {
-            assert_eq!(
-                challenge(&token(claims)).as_deref(),
-                Ok(expected),
-                "{claims}"
-            );
+            assert_eq!(challenge(&token(claims)).as_deref(), Ok(expected), "{claims}");
         }
     }
 
     #[test]
     fn what_is_no_token_is_told_without_repeating_it() {
         assert_eq!(challenge("abc"), Err(TokenShapeError::Parts { parts: 1 }));
-        assert_eq!(
-            challenge("a.b.c.d"),
-            Err(TokenShapeError::Parts { parts: 4 })
-        );
+        assert_eq!(challenge("a.b.c.d"), Err(TokenShapeError::Parts { parts: 4 }));
         assert_eq!(challenge("a.!.c"), Err(TokenShapeError::Payload));
         assert_eq!(challenge(&token("[1]")), Err(TokenShapeError::Payload));
         assert_eq!(challenge(&token("{}")), Err(TokenShapeError::NoSubject));
-        assert_eq!(
-            challenge(&token(r#"{"sub":7}"#)),
-            Err(TokenShapeError::NoSubject)
-        );
+        assert_eq!(challenge(&token(r#"{"sub":7}"#)), Err(TokenShapeError::NoSubject));
     }
 }

@@ -68,19 +68,10 @@ impl Home {
         fs::create_dir(&keys).map_err(at(&keys))?;
         let (root, issuing) = ceremony(&keys, plan.ca_algorithm, clock.now()).await?;
         let (log_origin, log_spki_der) = new_log(&directory, &keys, clock).await?;
-        write(
-            &directory.join("issuers.yaml"),
-            &issuers_yaml(&plan.issuer_url),
-        )?;
+        write(&directory.join("issuers.yaml"), &issuers_yaml(&plan.issuer_url))?;
         let config_path = directory.join("mayfly.yaml");
         write(&config_path, &mayfly_yaml(plan))?;
-        Ok(Self {
-            config_path,
-            root,
-            issuing,
-            log_origin,
-            log_spki_der,
-        })
+        Ok(Self { config_path, root, issuing, log_origin, log_spki_der })
     }
 }
 
@@ -124,15 +115,9 @@ fn make_empty(directory: &Path) -> Result<(), HomeError> {
 
     // Keys will lie in it.
     let mut builder = fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(at(directory))?;
+    builder.recursive(true).mode(0o700).create(directory).map_err(at(directory))?;
     match fs::read_dir(directory).map_err(at(directory))?.next() {
-        Some(_) => Err(HomeError::NotEmpty {
-            path: directory.to_owned(),
-        }),
+        Some(_) => Err(HomeError::NotEmpty { path: directory.to_owned() }),
         None => Ok(()),
     }
 }
@@ -163,10 +148,7 @@ async fn ceremony(
     key.write_new(&key_path).map_err(at(&key_path))?;
     let new = new_ca("Mayfly demo issuing CA")?;
     let issuing = ceremony::create_intermediate(&root, &*root_key, &*key.signer, &new).await?;
-    write(
-        &keys.join("chain.pem"),
-        &format!("{}{}", issuing.pem(), root.pem()),
-    )?;
+    write(&keys.join("chain.pem"), &format!("{}{}", issuing.pem(), root.pem()))?;
     Ok((root, issuing))
 }
 
@@ -207,9 +189,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> HomeError {
 }
 
 fn mayfly_yaml(plan: &Plan) -> String {
-    let Plan {
-        listen, private, ..
-    } = plan;
+    let Plan { listen, private, .. } = plan;
     format!(
         "\
 # Written by `mayfly demo`. Serve it again with `mayfly serve --config mayfly.yaml`; its identity

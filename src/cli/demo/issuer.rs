@@ -43,19 +43,12 @@ impl DevIssuer {
             .map_err(|_| io::Error::other("no key could be made"))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let authority = listener.local_addr()?.to_string();
-        let provider = Arc::new(Provider {
-            authority,
-            key,
-            clock,
-        });
+        let provider = Arc::new(Provider { authority, key, clock });
         let routes = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
             .route("/token", get(token))
-            .layer(middleware::from_fn_with_state(
-                Arc::clone(&provider),
-                only_by_address,
-            ))
+            .layer(middleware::from_fn_with_state(Arc::clone(&provider), only_by_address))
             .with_state(Arc::clone(&provider));
         let server = tokio::spawn(async move {
             // Ends with the listener only; then no token can be had, and the demo says so.
@@ -102,9 +95,7 @@ struct Provider {
 
 impl std::fmt::Debug for Provider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Provider")
-            .field("authority", &self.authority)
-            .finish_non_exhaustive()
+        f.debug_struct("Provider").field("authority", &self.authority).finish_non_exhaustive()
     }
 }
 
@@ -179,10 +170,7 @@ async fn token(State(provider): State<Arc<Provider>>, uri: Uri) -> Response {
     let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let emails: Vec<_> = query.filter(|(name, _)| name == "email").collect();
     let [(_, email)] = emails.as_slice() else {
-        return (
-            StatusCode::BAD_REQUEST,
-            "say who you are: /token?email=you@example.com\n",
-        )
+        return (StatusCode::BAD_REQUEST, "say who you are: /token?email=you@example.com\n")
             .into_response();
     };
     match provider.mint(email) {

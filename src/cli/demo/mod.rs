@@ -217,13 +217,7 @@ impl Demo {
         let running = started.map_err(|source| DemoError::Start { source })?;
         let base = format!("http://{}", running.public_address());
         let base = base.parse().map_err(|_| DemoError::Url { url: base })?;
-        let demo = Self {
-            home,
-            issuer,
-            running,
-            base,
-            clock,
-        };
+        let demo = Self { home, issuer, running, base, clock };
         demo.introduce(directory, say)?;
         Ok(demo)
     }
@@ -235,10 +229,7 @@ impl Demo {
     ) -> Result<(), DemoError> {
         say.title("Mayfly: an identity token in, a logged ten-minute certificate out.")?;
         say.step("Start a certificate authority, its log and an identity provider")?;
-        say.detail(&format!(
-            "CA        {}",
-            self.base.as_str().trim_end_matches('/')
-        ))?;
+        say.detail(&format!("CA        {}", self.base.as_str().trim_end_matches('/')))?;
         say.detail(&format!(
             "          {}, below {}",
             self.home.issuing.subject(),
@@ -253,11 +244,7 @@ impl Demo {
             "sign-in   {} (for development: it believes everyone)",
             self.issuer.url()
         ))?;
-        say.detail(&format!(
-            "files     {}{}",
-            directory.path.display(),
-            directory.fate()
-        ))
+        say.detail(&format!("files     {}{}", directory.path.display(), directory.fate()))
     }
 
     async fn show<W: Write + ?Sized>(
@@ -266,12 +253,7 @@ impl Demo {
         say: &mut Narrator<'_, W>,
     ) -> Result<(), DemoError> {
         let clock = self.clock.as_ref();
-        let walk = Walk {
-            base: &self.base,
-            home: &self.home,
-            issuer: &self.issuer,
-            clock,
-        };
+        let walk = Walk { base: &self.base, home: &self.home, issuer: &self.issuer, clock };
         walk.run(say).await?;
         if once {
             say.title("\nEverything verified.")?;
@@ -299,26 +281,16 @@ struct Directory {
 impl Directory {
     fn choose(data: Option<PathBuf>) -> Result<Self, DemoError> {
         if let Some(path) = data {
-            return Ok(Self {
-                path,
-                temporary: false,
-            });
+            return Ok(Self { path, temporary: false });
         }
         let mut random = [0; 8];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| HomeError::Randomness)?;
         let path = std::env::temp_dir().join(format!("mayfly-demo-{}", hex::encode(random)));
-        Ok(Self {
-            path,
-            temporary: true,
-        })
+        Ok(Self { path, temporary: true })
     }
 
     fn fate(&self) -> &'static str {
-        if self.temporary {
-            " (removed at the end; --data DIRECTORY keeps them)"
-        } else {
-            ""
-        }
+        if self.temporary { " (removed at the end; --data DIRECTORY keeps them)" } else { "" }
     }
 }
 
@@ -340,9 +312,7 @@ fn remove(path: &Path) {
 /// Should another process take it in between, starting fails and says so.
 fn free_address(address: SocketAddr) -> Result<SocketAddr, DemoError> {
     let failed = |source| DemoError::Port { address, source };
-    TcpListener::bind(address)
-        .and_then(|listener| listener.local_addr())
-        .map_err(failed)
+    TcpListener::bind(address).and_then(|listener| listener.local_addr()).map_err(failed)
 }
 
 const AFTER_HELP: &str = "\

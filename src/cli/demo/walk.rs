@@ -48,9 +48,8 @@ impl Walk<'_> {
         say.detail("whoever holds the token holds the key as well.")?;
 
         let asked = Instant::now();
-        let answer = http
-            .request_certificate(self.base, &token, &key, ProofStyle::Signature)
-            .await?;
+        let answer =
+            http.request_certificate(self.base, &token, &key, ProofStyle::Signature).await?;
         tell_certificate(&answer, asked.elapsed(), say)?;
 
         say.step("Check it as a stranger would, believing only the root and the log's key")?;
@@ -70,9 +69,7 @@ impl Walk<'_> {
         say: &mut Narrator<'_, W>,
     ) -> Result<Secret, DemoError> {
         let url = self.issuer.token_url(EMAIL);
-        let url: Url = url
-            .parse()
-            .map_err(|_| DemoError::Url { url: url.clone() })?;
+        let url: Url = url.parse().map_err(|_| DemoError::Url { url: url.clone() })?;
         let token = Secret::new(http.fetch(url).await?);
         say.step("Sign in")?;
         say.detail(&format!("the identity provider says: this is {EMAIL}"))?;
@@ -86,11 +83,8 @@ impl Walk<'_> {
         say: &mut Narrator<'_, W>,
     ) -> Result<Promise, DemoError> {
         let now = self.clock.now();
-        let parsed: Result<Vec<_>, _> = answer
-            .ca_chain_der
-            .iter()
-            .map(|der| Presented::parse(der))
-            .collect();
+        let parsed: Result<Vec<_>, _> =
+            answer.ca_chain_der.iter().map(|der| Presented::parse(der)).collect();
         let above = parsed.map_err(|source| DemoError::Unreadable { source })?;
         let root = Presented::parse(self.home.root.der())
             .map_err(|source| DemoError::Unreadable { source })?;
@@ -104,9 +98,7 @@ impl Walk<'_> {
             promise.timestamp,
         ))?;
         if answer.leaf.identities() != [EMAIL] {
-            return Err(DemoError::OtherIdentity {
-                found: answer.leaf.identities().join(", "),
-            });
+            return Err(DemoError::OtherIdentity { found: answer.leaf.identities().join(", ") });
         }
         Ok(promise)
     }
@@ -122,14 +114,10 @@ impl Walk<'_> {
             spki_der: self.home.log_spki_der.clone(),
         };
         let fetch = async |path: String| {
-            http.fetch(endpoint(self.base, &format!("{LOG_PREFIX}{path}")))
-                .await
+            http.fetch(endpoint(self.base, &format!("{LOG_PREFIX}{path}"))).await
         };
         let head = inclusion::verify(promise, &log, fetch).await?;
-        say.good(&format!(
-            "the log's checkpoint of {} is signed by the log",
-            head.timestamp
-        ))?;
+        say.good(&format!("the log's checkpoint of {} is signed by the log", head.timestamp))?;
         Ok(head)
     }
 }
@@ -142,15 +130,8 @@ fn tell_certificate<W: Write + ?Sized>(
     let leaf = &answer.leaf;
     say.step("Send token, public key and proof; receive a certificate")?;
     say.detail(&format!("for      {}", leaf.identities().join(", ")))?;
-    say.detail(&format!(
-        "says so  {}",
-        leaf.oidc_issuer().unwrap_or_default()
-    ))?;
-    say.detail(&format!(
-        "valid    {} to {}",
-        leaf.not_before(),
-        leaf.not_after()
-    ))?;
+    say.detail(&format!("says so  {}", leaf.oidc_issuer().unwrap_or_default()))?;
+    say.detail(&format!("valid    {} to {}", leaf.not_before(), leaf.not_after()))?;
     say.detail(&format!("serial   {}", leaf.fields().serial_number()))?;
     say.detail(&format!(
         "It took {:.1} ms, its entry in the transparency log included.",
@@ -159,11 +140,7 @@ fn tell_certificate<W: Write + ?Sized>(
 }
 
 fn entries(count: u64) -> String {
-    if count == 1 {
-        "1 entry".to_owned()
-    } else {
-        format!("{count} entries")
-    }
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 /// Who signs in at the demo.

@@ -132,18 +132,13 @@ fn leaf_profile(leaf: &Presented) -> Result<(), ChainFault> {
     }
     match fields.get_extension::<SubjectAltName>() {
         Ok(Some((true, SubjectAltName(names)))) if names.len() == 1 => Ok(()),
-        _ => Err(broken(
-            "it does not have exactly one subject alternative name, critical",
-        )),
+        _ => Err(broken("it does not have exactly one subject alternative name, critical")),
     }
 }
 
 /// `authorities_between` counts the CA certificates between this one and the leaf.
 fn authority(ca: &Presented, authorities_between: usize) -> Result<(), ChainFault> {
-    let broken = |reason| ChainFault::NoAuthority {
-        subject: ca.subject(),
-        reason,
-    };
+    let broken = |reason| ChainFault::NoAuthority { subject: ca.subject(), reason };
     known_critical(ca)?;
     let fields = ca.fields();
     let path_length = match fields.get_extension::<BasicConstraints>() {
@@ -151,9 +146,7 @@ fn authority(ca: &Presented, authorities_between: usize) -> Result<(), ChainFaul
         _ => return Err(broken("it is no CA certificate")),
     };
     if path_length.is_some_and(|longest| usize::from(longest) < authorities_between) {
-        return Err(broken(
-            "its path length constraint is too short for this chain",
-        ));
+        return Err(broken("its path length constraint is too short for this chain"));
     }
     match fields.get_extension::<KeyUsage>() {
         Ok(Some((_, usage))) if usage.key_cert_sign() => {}
@@ -167,20 +160,10 @@ fn authority(ca: &Presented, authorities_between: usize) -> Result<(), ChainFaul
 }
 
 fn known_critical(certificate: &Presented) -> Result<(), ChainFault> {
-    const KNOWN: [ObjectIdentifier; 4] = [
-        BasicConstraints::OID,
-        KeyUsage::OID,
-        ExtendedKeyUsage::OID,
-        SubjectAltName::OID,
-    ];
-    match certificate
-        .critical_extensions()
-        .find(|oid| !KNOWN.contains(oid))
-    {
-        Some(oid) => Err(ChainFault::UnknownCritical {
-            subject: named(certificate),
-            oid,
-        }),
+    const KNOWN: [ObjectIdentifier; 4] =
+        [BasicConstraints::OID, KeyUsage::OID, ExtendedKeyUsage::OID, SubjectAltName::OID];
+    match certificate.critical_extensions().find(|oid| !KNOWN.contains(oid)) {
+        Some(oid) => Err(ChainFault::UnknownCritical { subject: named(certificate), oid }),
         None => Ok(()),
     }
 }
@@ -192,12 +175,7 @@ fn valid_at(certificate: &Presented, at: Timestamp) -> Result<(), ChainFault> {
         return Ok(());
     }
     let subject = named(certificate);
-    Err(ChainFault::NotValidNow {
-        subject,
-        not_before,
-        not_after,
-        at,
-    })
+    Err(ChainFault::NotValidNow { subject, not_before, not_after, at })
 }
 
 fn signed_by(certificate: &Presented, issuer: &Presented) -> Result<(), ChainFault> {
@@ -205,10 +183,7 @@ fn signed_by(certificate: &Presented, issuer: &Presented) -> Result<(), ChainFau
     if certificate.fields().issuer() != issuer.fields().subject()
         || !key_ids_agree(certificate, issuer)
     {
-        return Err(ChainFault::OtherIssuer {
-            subject,
-            issuer: issuer_name,
-        });
+        return Err(ChainFault::OtherIssuer { subject, issuer: issuer_name });
     }
     let (outer_algorithm, signature) = certificate.signature();
     // RFC 5280, 4.1.1.2: the algorithm outside must be the one under the signature.
@@ -217,21 +192,12 @@ fn signed_by(certificate: &Presented, issuer: &Presented) -> Result<(), ChainFau
             let key = UnparsedPublicKey::new(algorithm, issuer.spki_der());
             key.verify(certificate.tbs_der(), signature).is_ok()
         });
-    if verified {
-        Ok(())
-    } else {
-        Err(ChainFault::BadSignature {
-            subject,
-            issuer: issuer_name,
-        })
-    }
+    if verified { Ok(()) } else { Err(ChainFault::BadSignature { subject, issuer: issuer_name }) }
 }
 
 /// Where both identifiers stand they must be equal (RFC 5280, 4.2.1.1).
 fn key_ids_agree(certificate: &Presented, issuer: &Presented) -> bool {
-    let wanted = certificate
-        .fields()
-        .get_extension::<AuthorityKeyIdentifier>();
+    let wanted = certificate.fields().get_extension::<AuthorityKeyIdentifier>();
     let offered = issuer.fields().get_extension::<SubjectKeyIdentifier>();
     match (wanted, offered) {
         (Ok(Some((_, wanted))), Ok(Some((_, SubjectKeyIdentifier(offered))))) => {
@@ -248,10 +214,7 @@ fn verification(
     issuer: &Presented,
 ) -> Option<&'static dyn VerificationAlgorithm> {
     let key = &issuer.fields().subject_public_key_info().algorithm;
-    let named_curve = key
-        .parameters
-        .as_ref()
-        .filter(|_| key.oid == ID_EC_PUBLIC_KEY);
+    let named_curve = key.parameters.as_ref().filter(|_| key.oid == ID_EC_PUBLIC_KEY);
     let curve = named_curve.and_then(|parameters| parameters.decode_as().ok());
     match (signature, curve) {
         (ECDSA_WITH_SHA_256, Some(SECP_256_R_1)) => Some(&ECDSA_P256_SHA256_ASN1),
@@ -264,9 +227,5 @@ fn verification(
 /// A leaf has an empty subject; its identity names it better.
 fn named(certificate: &Presented) -> String {
     let subject = certificate.subject();
-    if subject.is_empty() {
-        certificate.identities().join(", ")
-    } else {
-        subject
-    }
+    if subject.is_empty() { certificate.identities().join(", ") } else { subject }
 }

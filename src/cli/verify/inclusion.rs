@@ -76,7 +76,5 @@ pub enum InclusionFault {
 fn open_checkpoint(note: &[u8], log: &KnownLog) -> Result<TreeHead, OpenCheckpointError> {
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &log.spki_der);
     TreeHeadKey::new(log.origin.clone(), &LogId::from_spki(&log.spki_der).0)
-        .open(note, |signed, signature| {
-            key.verify(signed, signature).is_ok()
-        })
+        .open(note, |signed, signature| key.verify(signed, signature).is_ok())
 }

@@ -32,10 +32,7 @@ impl Presented {
     pub fn parse(der: &[u8]) -> Result<Self, PresentedError> {
         let certificate = x509_cert::Certificate::from_der(der)?;
         // Bits left over would be bytes that no signature covers.
-        certificate
-            .signature()
-            .as_bytes()
-            .ok_or(PresentedError::SignatureBits)?;
+        certificate.signature().as_bytes().ok_or(PresentedError::SignatureBits)?;
         let spki = certificate.tbs_certificate().subject_public_key_info();
         Ok(Self {
             tbs_der: children(der)?.first().copied().unwrap_or_default().to_vec(),
@@ -67,10 +64,7 @@ impl Presented {
 
     /// The issuer's signature and its algorithm.
     pub fn signature(&self) -> (&spki::AlgorithmIdentifierOwned, &[u8]) {
-        (
-            self.certificate.signature_algorithm(),
-            self.certificate.signature().raw_bytes(),
-        )
+        (self.certificate.signature_algorithm(), self.certificate.signature().raw_bytes())
     }
 
     /// First instant of validity.
@@ -111,21 +105,14 @@ impl Presented {
 
     /// The value of an extension that stands exactly once.
     pub fn only_extension(&self, oid: ObjectIdentifier) -> Option<&[u8]> {
-        let mut found = self
-            .extensions()
-            .filter(|extension| extension.extn_id == oid);
+        let mut found = self.extensions().filter(|extension| extension.extn_id == oid);
         let extension = found.next()?;
-        found
-            .next()
-            .is_none()
-            .then(|| extension.extn_value.as_bytes())
+        found.next().is_none().then(|| extension.extn_value.as_bytes())
     }
 
     /// The critical extensions, by OID.
     pub fn critical_extensions(&self) -> impl Iterator<Item = ObjectIdentifier> {
-        self.extensions()
-            .filter(|extension| extension.critical)
-            .map(|extension| extension.extn_id)
+        self.extensions().filter(|extension| extension.critical).map(|extension| extension.extn_id)
     }
 
     /// The bytes that the log signed: the TBS without its SCT list, all else byte for byte
@@ -134,8 +121,7 @@ impl Presented {
     /// # Errors
     /// The certificate has no SCT list, or its extensions cannot be walked.
     pub fn tbs_without_sct_list(&self) -> Result<Vec<u8>, PresentedError> {
-        self.only_extension(SCT_LIST)
-            .ok_or(PresentedError::NoSctList)?;
+        self.only_extension(SCT_LIST).ok_or(PresentedError::NoSctList)?;
         let mut fields = Vec::new();
         for field in children(&self.tbs_der)? {
             if field.first() == Some(&EXTENSIONS_TAG) {
@@ -152,9 +138,7 @@ impl Presented {
     /// # Errors
     /// The certificate has no SCT list, or it is no OCTET STRING.
     pub fn sct_list(&self) -> Result<Vec<u8>, PresentedError> {
-        let value = self
-            .only_extension(SCT_LIST)
-            .ok_or(PresentedError::NoSctList)?;
+        let value = self.only_extension(SCT_LIST).ok_or(PresentedError::NoSctList)?;
         Ok(OctetString::from_der(value)?.into_bytes().into())
     }
 
@@ -166,9 +150,7 @@ impl Presented {
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let serial = self.fields().serial_number();
-        f.debug_struct("Presented")
-            .field("serial", serial)
-            .finish_non_exhaustive()
+        f.debug_struct("Presented").field("serial", serial).finish_non_exhaustive()
     }
 }
 
@@ -216,13 +198,7 @@ fn without_sct_list(field: &[u8]) -> Result<Vec<u8>, PresentedError> {
         }
     }
     let number = der::TagNumber(3);
-    wrap(
-        Tag::ContextSpecific {
-            constructed: true,
-            number,
-        },
-        &wrap(Tag::Sequence, &kept)?,
-    )
+    wrap(Tag::ContextSpecific { constructed: true, number }, &wrap(Tag::Sequence, &kept)?)
 }
 
 fn wrap(tag: Tag, content: &[u8]) -> Result<Vec<u8>, PresentedError> {

@@ -42,17 +42,13 @@ pub fn verify(
     let list = SignedCertificateTimestampList::decode(&leaf.sct_list()?)?;
     // WIRE.md, 2.2: verifiers take neither zero nor two.
     let [sct] = list.0.as_slice() else {
-        return Err(SctFault::Count {
-            count: list.0.len(),
-        });
+        return Err(SctFault::Count { count: list.0.len() });
     };
     if sct.log_id != LogId::from_spki(log_spki_der) {
         return Err(SctFault::OtherLog { log_id: sct.log_id });
     }
     if sct.timestamp > at {
-        return Err(SctFault::Future {
-            timestamp: sct.timestamp,
-        });
+        return Err(SctFault::Future { timestamp: sct.timestamp });
     }
     let signed = signed_data(sct, issuer, &leaf.tbs_without_sct_list()?)?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, log_spki_der)
@@ -61,11 +57,7 @@ pub fn verify(
     let index = LeafIndex::from_extensions(&sct.extensions)?;
     // RFC 6962, 3.4: `MerkleTreeLeaf` is version and leaf type, both zero, before the same fields
     // that the SCT's version and signature type, both zero, stand before.
-    Ok(Promise {
-        timestamp: sct.timestamp,
-        index,
-        leaf: leaf_hash(&signed),
-    })
+    Ok(Promise { timestamp: sct.timestamp, index, leaf: leaf_hash(&signed) })
 }
 
 /// Why a certificate proves no promise of the log.
@@ -110,9 +102,7 @@ fn signed_data(
     issuer: &Presented,
     tbs: &[u8],
 ) -> Result<Vec<u8>, SctFault> {
-    let tbs_length = u32::try_from(tbs.len())
-        .map_err(|_| SctFault::TooLarge)?
-        .to_be_bytes();
+    let tbs_length = u32::try_from(tbs.len()).map_err(|_| SctFault::TooLarge)?.to_be_bytes();
     let [0, tbs_length @ ..] = tbs_length else {
         return Err(SctFault::TooLarge);
     };
