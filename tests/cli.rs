@@ -1,5 +1,7 @@
 //! The command line as a script sees it: help texts, exit codes, files, and what is never printed.
 
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
 use std::{
     fs,
     net::TcpListener,
