@@ -101,7 +101,9 @@ impl AuditLog {
         }
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AuditError::InUse { path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(AuditError::InUse { path: path.to_owned() });
+            }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let last_line = last_line(&mut file).map_err(failed)?;

@@ -12,10 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Possession {
     /// WIRE 1.2 A: key as PEM or DER, signature over one of the identity's challenges.
-    Signature {
-        public_key: Vec<u8>,
-        signature: Vec<u8>,
-    },
+    Signature { public_key: Vec<u8>, signature: Vec<u8> },
     /// WIRE 1.2 B: PEM of a PKCS #10.
     Csr(Vec<u8>),
 }
@@ -97,19 +94,14 @@ pub fn check(possession: &Possession, identity: &Identity) -> Result<ProvenKey, 
 
 fn check_against(possession: &Possession, challenges: &[String]) -> Result<ProvenKey, ProofError> {
     match possession {
-        Possession::Signature {
-            public_key,
-            signature,
-        } => {
+        Possession::Signature { public_key, signature } => {
             let key = PublicKey::parse(public_key).map_err(ProofError::Key)?;
             check_signature(&key, signature, challenges)?;
             Ok(ProvenKey { key })
         }
         Possession::Csr(pem) => {
             let csr = Csr::parse_and_verify(pem).map_err(ProofError::Csr)?;
-            Ok(ProvenKey {
-                key: csr.into_public_key(),
-            })
+            Ok(ProvenKey { key: csr.into_public_key() })
         }
     }
 }
@@ -120,18 +112,14 @@ fn check_signature(
     challenges: &[String],
 ) -> Result<(), ProofError> {
     if signature.len() > MAX_SIGNATURE_BYTES {
-        return Err(ProofError::SignatureTooLong {
-            bytes: signature.len(),
-        });
+        return Err(ProofError::SignatureTooLong { bytes: signature.len() });
     }
     // A signature over nothing at all binds the key to nobody.
     let mut meaningful = challenges.iter().filter(|challenge| !challenge.is_empty());
     if meaningful.any(|challenge| key.verifies(challenge.as_bytes(), signature)) {
         Ok(())
     } else {
-        Err(ProofError::WrongSignature {
-            challenges: challenges.to_vec(),
-        })
+        Err(ProofError::WrongSignature { challenges: challenges.to_vec() })
     }
 }
 

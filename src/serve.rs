@@ -4,13 +4,7 @@
 //! place where stores, keys and listeners are put together; it opens everything, proves that it
 //! works, and only then opens a port. Knows nothing of the command line.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -119,7 +113,7 @@ impl Running {
         let now = self.clock.now();
         let generation = generation(config, &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
-            self.service.replace_generation(generation);
+        self.service.replace_generation(generation);
         Ok(())
     }
 
@@ -236,10 +230,7 @@ async fn open_key(
     Ok(signer)
 }
 
-async fn open_log(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-) -> Result<Option<Log>, StartError> {
+async fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Log>, StartError> {
     let Some(settings) = log_settings(config, clock).await? else {
         tracing::warn!(
             "log: none — certificates are issued without a transparency log and without an SCT; \
@@ -270,11 +261,7 @@ pub async fn log_settings(
 }
 
 /// The log can name a chain in an entry only once it serves that chain's certificates.
-async fn register_chains(
-    log: Option<&Log>,
-    ca: &CaSet,
-    now: Timestamp,
-) -> Result<(), StartError> {
+async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Result<(), StartError> {
     let Some(log) = log else { return Ok(()) };
     for certificate in ca.trusted_at(now).into_iter().flatten() {
         log.add_issuer(certificate.der()).await?;

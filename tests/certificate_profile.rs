@@ -3,6 +3,8 @@
 //! Certificates here are put together from the public parts that the CA uses, so that every field
 //! can be chosen freely; that the CA uses them so is tested beside it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -178,10 +180,12 @@ fn nt_44_every_field_reads_back_as_the_profile_says() {
         ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
         _ => None,
     });
-    let mut of_bits =
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &read.public_key().subject_public_key.data)
-            .as_ref()
-            .to_vec();
+    let mut of_bits = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        &read.public_key().subject_public_key.data,
+    )
+    .as_ref()
+    .to_vec();
     of_bits.truncate(20);
     let expected = [of_bits.as_slice(), ca.issuing.subject_key_id().unwrap()];
     assert_eq!(key_identifiers.collect::<Vec<_>>(), expected);
@@ -207,7 +211,10 @@ fn nt_42_no_leaf_is_a_ca_or_names_a_host() {
         assert!(sans.critical, "the subject is empty");
         let [only] = sans.value.general_names.as_slice() else { panic!("not one name") };
         assert!(
-            matches!(only, GeneralName::RFC822Name(_) | GeneralName::URI(_) | GeneralName::OtherName(..)),
+            matches!(
+                only,
+                GeneralName::RFC822Name(_) | GeneralName::URI(_) | GeneralName::OtherName(..)
+            ),
             "{only:?}"
         );
         lint::check(&Leaf::parse_tbs(&tbs).unwrap(), Stage::Certificate, 600).unwrap();
@@ -235,7 +242,9 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
     let ca = TestCa::new(SignatureAlgorithm::EcdsaP256Sha256);
     let good = Choice::plain();
     let broken = |tbs: &[u8], stage, lifetime_seconds| {
-        lint::check(&Leaf::parse_tbs(tbs).unwrap(), stage, lifetime_seconds).unwrap_err().to_string()
+        lint::check(&Leaf::parse_tbs(tbs).unwrap(), stage, lifetime_seconds)
+            .unwrap_err()
+            .to_string()
     };
     let tbs = good.tbs(&ca.template);
     let list = sct_list(Vec::new());
@@ -248,14 +257,30 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
         "it is valid for 600 seconds instead of 601"
     );
     // Each edit keeps all lengths, so that only the rule itself can notice.
-    let edits: [(&str, &[u8], &[u8], &str); 7] = [
+    let edits: [(&str, &[u8], &[u8], &str); 8] = [
         ("serial", &[0x02, 0x14, 0x51], &[0x02, 0x14, 0x91], "its serial number is not positive"),
         ("v2", &[0xa0, 3, 2, 1, 2], &[0xa0, 3, 2, 1, 1], "it is not an X.509 v3 certificate"),
         ("key usage", &[3, 2, 7, 0x80], &[3, 2, 2, 0x84], "its key usage is missing or not as"),
         ("usage", &[7, 3, 3, 0x30], &[7, 3, 1, 0x30], "its extended key usage is missing"),
         ("dns", &[0x81, 0x13], &[0x82, 0x13], "its subject alternative name is missing"),
-        ("ca", &[6, 3, 0x55, 0x1d, 0x0e], &[6, 3, 0x55, 0x1d, 0x13], "its subject key identifier is"),
-        ("twice", &[0x30, 1, 0x14, 4], &[0x30, 1, 0x18, 4], "extension 1.3.6.1.4.1.57264.1.24 stands"),
+        (
+            "ca",
+            &[6, 3, 0x55, 0x1d, 0x0e],
+            &[6, 3, 0x55, 0x1d, 0x13],
+            "its subject key identifier is",
+        ),
+        (
+            "stranger",
+            &[0x30, 1, 0x14, 4],
+            &[0x31, 1, 0x14, 4],
+            "extension 1.3.6.1.4.1.57265.1.20 does",
+        ),
+        (
+            "twice",
+            &[0x30, 1, 0x14, 4],
+            &[0x30, 1, 0x18, 4],
+            "extension 1.3.6.1.4.1.57264.1.24 stands",
+        ),
     ];
     for (what, from, to, expected) in edits {
         let mut tbs = tbs.final_tbs(&list);
@@ -354,14 +379,18 @@ fn without_last_extension(certificate: &[u8]) -> Vec<u8> {
     let mut extensions = tbs.extensions().unwrap().clone();
     extensions.pop();
     let tbs_der = tbs.to_der().unwrap();
-    let mut reader = SliceReader::new(<&SequenceRef>::from_der(&tbs_der).unwrap().as_bytes()).unwrap();
+    let mut reader =
+        SliceReader::new(<&SequenceRef>::from_der(&tbs_der).unwrap().as_bytes()).unwrap();
     let mut content = Vec::new();
     // Version, serial, algorithm, issuer, validity, subject, public key.
     for _ in 0..7 {
         content.extend_from_slice(reader.tlv_bytes().unwrap());
     }
-    let extensions =
-        ContextSpecific { tag_number: TagNumber(3), tag_mode: TagMode::Explicit, value: extensions };
+    let extensions = ContextSpecific {
+        tag_number: TagNumber(3),
+        tag_mode: TagMode::Explicit,
+        value: extensions,
+    };
     content.extend_from_slice(&extensions.to_der().unwrap());
     Any::new(x509_cert::der::Tag::Sequence, content).unwrap().to_der().unwrap()
 }

@@ -38,33 +38,23 @@ fn every_sct_that_was_given_survives_a_killed_process() {
     let key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
     std::fs::write(directory.path().join("key.der"), key.pkcs8.expose()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime
-        .block_on(Log::init(&settings(directory.path())))
-        .unwrap();
+    runtime.block_on(Log::init(&settings(directory.path()))).unwrap();
     let mut promises = BTreeMap::new();
     for round in 0..ROUNDS {
         let before = promises.len();
         promises.extend(run_and_kill(directory.path(), round));
-        assert!(
-            promises.len() > before,
-            "round {round}: killed before the first SCT"
-        );
+        assert!(promises.len() > before, "round {round}: killed before the first SCT");
         runtime.block_on(check(directory.path(), &promises));
     }
-    assert!(
-        promises.len() > 1000,
-        "too little load: {} SCTs",
-        promises.len()
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(promises.len() > 1000, "too little load: {} SCTs", promises.len());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
-/// What the child printed: entry number to index, timestamp and signature.
-type Promises = BTreeMap<u32, (u64, u64, Vec<u8>)>;
+/// What the child printed, by entry number.
+type Promises = BTreeMap<u32, Promise>;
+
+/// An SCT's index, timestamp in milliseconds, and signature.
+type Promise = (u64, u64, Vec<u8>);
 
 fn settings(directory: &Path) -> LogSettings {
     LogSettings {
@@ -111,11 +101,7 @@ fn submit_until_killed(directory: &Path, round: u32) -> ! {
 
 fn run_and_kill(directory: &Path, round: u32) -> Promises {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "every_sct_that_was_given_survives_a_killed_process",
-            "--nocapture",
-        ])
+        .args(["--exact", "every_sct_that_was_given_survives_a_killed_process", "--nocapture"])
         .env(DIRECTORY, directory)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
@@ -146,16 +132,13 @@ fn run_and_kill(directory: &Path, round: u32) -> Promises {
 
 /// SIGKILL, wherever it is.
 fn kill(child: &mut Child) {
-    assert!(
-        child.try_wait().unwrap().is_none(),
-        "the child ended by itself"
-    );
+    assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
 /// A line that the kill cut off was not given to anyone.
-fn parse(line: &str) -> Option<(u32, (u64, u64, Vec<u8>))> {
+fn parse(line: &str) -> Option<(u32, Promise)> {
     let mut words = line.strip_suffix('\n')?.strip_prefix("SCT ")?.split(' ');
     let number = words.next()?.parse().ok()?;
     let index = words.next()?.parse().ok()?;
@@ -170,9 +153,7 @@ async fn check(directory: &Path, promises: &Promises) {
     let origin = KeyName::new(&settings.origin).unwrap();
     let log = Log::open(settings).await.unwrap();
     let head = TreeHeadKey::new(origin, &log.id().0)
-        .open(&log.checkpoint(), |message, signature| {
-            key.verifies(message, signature)
-        })
+        .open(&log.checkpoint(), |message, signature| key.verifies(message, signature))
         .unwrap();
     let (entries, tree) = read_all(&log, &head).await;
     assert_eq!((tree.size(), tree.root()), (head.size, head.root));
@@ -192,11 +173,7 @@ async fn read_all(log: &Log, head: &TreeHead) -> (Vec<(Entry, Timestamp)>, Tree)
     for index in 0..head.size.div_ceil(width) {
         let entries_in_tile = u16::try_from((head.size - index * width).min(width)).unwrap();
         let path = Tile::entries(index, entries_in_tile).unwrap().to_string();
-        let tile = log
-            .read(&path)
-            .await
-            .unwrap()
-            .expect("a tile of the checkpoint");
+        let tile = log.read(&path).await.unwrap().expect("a tile of the checkpoint");
         for leaf in TileLeaves::new(&tile.bytes) {
             let leaf = leaf.unwrap();
             let entry = leaf.to_entry().unwrap();

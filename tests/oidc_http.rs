@@ -1,9 +1,5 @@
 //! Token verification against issuers that are served over HTTP, and that misbehave.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../src/oidc/fakes.rs"]
 mod fakes;
@@ -114,12 +110,7 @@ impl Provider {
 }
 
 async fn answer(State(provider): State<Provider>, request: Request) -> Response {
-    let json = |body: Value| {
-        (
-            [(header::CONTENT_TYPE, "application/json")],
-            body.to_string(),
-        )
-    };
+    let json = |body: Value| ([(header::CONTENT_TYPE, "application/json")], body.to_string());
     match provider.next(request.uri().path()) {
         Answer::Json(body) => json(body).into_response(),
         Answer::Cached(body, control) => {
@@ -138,10 +129,7 @@ async fn answer(State(provider): State<Provider>, request: Request) -> Response 
 fn chunks(bytes: usize, pause: Duration) -> Response {
     let stream = futures_util::stream::unfold((), move |()| async move {
         tokio::time::sleep(pause).await;
-        Some((
-            Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; bytes])),
-            (),
-        ))
+        Some((Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; bytes])), ()))
     });
     Body::from_stream(stream).into_response()
 }
@@ -187,11 +175,7 @@ async fn failure_with(provider: &Provider, settings: IssuerSettings) -> FetchErr
 
 #[tokio::test]
 async fn a_token_of_a_served_issuer_is_verified() {
-    for key in [
-        es256("k"),
-        TestKey::new("RS256", "k"),
-        es256("k").without_kid(),
-    ] {
+    for key in [es256("k"), TestKey::new("RS256", "k"), es256("k").without_kid()] {
         let provider = Provider::serving(&[&key]).await;
         let table = table([provider.settings()]);
         let verified = table.verify(&provider.token(&key), now()).await.unwrap();
@@ -211,10 +195,7 @@ async fn keys_may_be_rotated_at_any_time() {
     table.verify(&provider.token(&old), now()).await.unwrap();
     provider.script("/keys", [Answer::Json(key_set([&new]))]);
     table.verify(&provider.token(&new), now()).await.unwrap();
-    let error = table
-        .verify(&provider.token(&old), now())
-        .await
-        .unwrap_err();
+    let error = table.verify(&provider.token(&old), now()).await.unwrap_err();
     assert!(matches!(error, TokenError::NoSuchKey { .. }), "{error:?}");
 }
 
@@ -222,13 +203,8 @@ async fn keys_may_be_rotated_at_any_time() {
 async fn nt_20_an_algorithm_that_the_issuer_does_not_advertise_is_refused() {
     let key = TestKey::new("PS256", "k");
     let provider = Provider::serving(&[&key]).await;
-    let error = table([provider.settings()])
-        .verify(&provider.token(&key), now())
-        .await;
-    assert!(
-        matches!(error, Err(TokenError::AlgorithmNotAdvertised { .. })),
-        "{error:?}"
-    );
+    let error = table([provider.settings()]).verify(&provider.token(&key), now()).await;
+    assert!(matches!(error, Err(TokenError::AlgorithmNotAdvertised { .. })), "{error:?}");
 }
 
 #[tokio::test]
@@ -248,19 +224,13 @@ async fn nt_12_redirects_are_not_followed() {
         (DISCOVERY, "file:///etc/passwd".to_owned()),
         ("/keys", format!("{}/keys", elsewhere.url)),
         ("/keys", format!("{}/other-keys", provider.url)),
-        (
-            "/keys",
-            "http://169.254.169.254/latest/meta-data/".to_owned(),
-        ),
+        ("/keys", "http://169.254.169.254/latest/meta-data/".to_owned()),
     ] {
         provider.script(DISCOVERY, [Answer::Json(own.clone())]);
         provider.script("/keys", [Answer::Json(key_set([&key]))]);
         provider.script(path, [Answer::Redirect(to.clone())]);
         let error = failure_of(&provider).await;
-        assert!(
-            matches!(error, FetchError::Redirect { status: 302, .. }),
-            "{to}: {error:?}"
-        );
+        assert!(matches!(error, FetchError::Redirect { status: 302, .. }), "{to}: {error:?}");
     }
     assert_eq!(elsewhere.asked(), 0);
 }
@@ -283,19 +253,13 @@ async fn nt_13_a_jwks_uri_elsewhere_is_not_asked() {
         "gopher://127.0.0.1/".to_owned(),
         "/keys".to_owned(),
         String::new(),
-        format!(
-            "http://user@{}/keys",
-            provider.url.strip_prefix("http://").unwrap()
-        ),
+        format!("http://user@{}/keys", provider.url.strip_prefix("http://").unwrap()),
     ] {
         let mut document = provider.discovery();
         document["jwks_uri"] = json!(uri);
         provider.script(DISCOVERY, [Answer::Json(document)]);
         let error = failure_of(&provider).await;
-        assert!(
-            matches!(error, FetchError::KeysElsewhere { .. }),
-            "{uri}: {error:?}"
-        );
+        assert!(matches!(error, FetchError::KeysElsewhere { .. }), "{uri}: {error:?}");
     }
     assert_eq!(elsewhere.asked(), 0);
 }
@@ -308,14 +272,9 @@ async fn nt_13_an_origin_that_the_operator_lists_is_asked() {
     let mut document = provider.discovery();
     document["jwks_uri"] = json!(format!("{}/keys", elsewhere.url));
     provider.script(DISCOVERY, [Answer::Json(document)]);
-    let settings = IssuerSettings {
-        allowed_key_origins: vec![elsewhere.url.clone()],
-        ..provider.settings()
-    };
-    table([settings])
-        .verify(&provider.token(&key), now())
-        .await
-        .unwrap();
+    let settings =
+        IssuerSettings { allowed_key_origins: vec![elsewhere.url.clone()], ..provider.settings() };
+    table([settings]).verify(&provider.token(&key), now()).await.unwrap();
     assert_eq!(elsewhere.asked(), 1);
 }
 
@@ -328,20 +287,14 @@ async fn nt_13_a_discovery_document_of_another_issuer_is_refused() {
         document["issuer"] = json!(says);
         provider.script(DISCOVERY, [Answer::Json(document)]);
         let error = failure_of(&provider).await;
-        assert!(
-            matches!(error, FetchError::WrongIssuer { .. }),
-            "{says}: {error:?}"
-        );
+        assert!(matches!(error, FetchError::WrongIssuer { .. }), "{says}: {error:?}");
     }
 }
 
 #[tokio::test]
 async fn nt_15_issuers_with_equal_kids_are_kept_apart() {
     let (a, b) = (es256("same"), es256("same"));
-    let (at_a, at_b) = (
-        Provider::serving(&[&a]).await,
-        Provider::serving(&[&b]).await,
-    );
+    let (at_a, at_b) = (Provider::serving(&[&a]).await, Provider::serving(&[&b]).await);
     let table = table([at_a.settings(), at_b.settings()]);
     table.verify(&at_a.token(&a), now()).await.unwrap();
     table.verify(&at_b.token(&b), now()).await.unwrap();
@@ -357,13 +310,8 @@ async fn nt_16_a_flood_of_unknown_kids_asks_seldom() {
     let provider = Provider::serving(&[&key]).await;
     let table = table([provider.settings()]);
     for i in 0..500 {
-        let error = table
-            .verify(&provider.token(&es256(&format!("no {i}"))), now())
-            .await;
-        assert!(
-            matches!(error, Err(TokenError::NoSuchKey { .. })),
-            "{error:?}"
-        );
+        let error = table.verify(&provider.token(&es256(&format!("no {i}"))), now()).await;
+        assert!(matches!(error, Err(TokenError::NoSuchKey { .. })), "{error:?}");
     }
     // Two requests for each of at most three fetches; one more if the machine is very slow.
     assert!(provider.asked() <= 8, "{}", provider.asked());
@@ -378,28 +326,14 @@ async fn nt_17_a_key_set_beyond_its_bounds_is_refused() {
     let twice = key_set([&key, &es256("k")]);
     let private = json!({"keys": [{"kty": "EC", "crv": "P-256", "d": "AA"}]});
     for (document, expected) in [
-        (
-            many,
-            KeySetError::TooMany {
-                keys: 101,
-                max: 100,
-            },
-        ),
+        (many, KeySetError::TooMany { keys: 101, max: 100 }),
         (twice, KeySetError::DuplicateKeyId),
         (private, KeySetError::PrivateKey),
         (json!({"keys": []}), KeySetError::NoUsableKey),
-        (
-            json!([]),
-            KeySetError::Json {
-                fault: mayfly::oidc::JsonFault::NotAnObject,
-            },
-        ),
+        (json!([]), KeySetError::Json { fault: mayfly::oidc::JsonFault::NotAnObject }),
     ] {
         provider.script("/keys", [Answer::Json(document)]);
-        assert_eq!(
-            failure_of(&provider).await,
-            FetchError::KeySet { source: expected }
-        );
+        assert_eq!(failure_of(&provider).await, FetchError::KeySet { source: expected });
     }
 }
 
@@ -411,10 +345,7 @@ async fn nt_17_a_body_beyond_its_bounds_is_not_read() {
             provider.script(DISCOVERY, [Answer::Json(provider.discovery())]);
             provider.script(path, [answer]);
             let error = failure_of(&provider).await;
-            assert!(
-                matches!(error, FetchError::TooLarge { .. }),
-                "{path}: {error:?}"
-            );
+            assert!(matches!(error, FetchError::TooLarge { .. }), "{path}: {error:?}");
         }
     }
 }
@@ -422,11 +353,7 @@ async fn nt_17_a_body_beyond_its_bounds_is_not_read() {
 #[tokio::test]
 async fn nt_18_answers_that_are_no_documents_are_503() {
     let provider = Provider::serving(&[&es256("k")]).await;
-    for answer in [
-        Answer::Status(404),
-        Answer::Status(500),
-        Answer::Status(204),
-    ] {
+    for answer in [Answer::Status(404), Answer::Status(500), Answer::Status(204)] {
         provider.script(DISCOVERY, [answer]);
         let error = failure_of(&provider).await;
         assert!(matches!(error, FetchError::Status { .. }), "{error:?}");
@@ -434,10 +361,7 @@ async fn nt_18_answers_that_are_no_documents_are_503() {
     for text in ["", "<html>", "[]", r#"{"issuer":"a","issuer":"b"}"#] {
         provider.script(DISCOVERY, [Answer::Text(text)]);
         let error = failure_of(&provider).await;
-        assert!(
-            matches!(error, FetchError::NotDiscovery { .. }),
-            "{text}: {error:?}"
-        );
+        assert!(matches!(error, FetchError::NotDiscovery { .. }), "{text}: {error:?}");
     }
 }
 
@@ -456,17 +380,10 @@ async fn nt_18_a_provider_that_hangs_or_drips_holds_up_nobody_else() {
         };
         tokio::time::sleep(Duration::from_millis(100)).await;
         table.verify(&good.token(&key), now()).await.unwrap();
-        assert!(
-            started.elapsed() < Duration::from_secs(4),
-            "the good one did not wait"
-        );
+        assert!(started.elapsed() < Duration::from_secs(4), "the good one did not wait");
         let error = slow.await.unwrap().unwrap_err();
         assert!(error.is_unavailable(), "{error:?}");
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 }
 
@@ -478,10 +395,7 @@ async fn nt_18_keys_at_hand_serve_while_the_provider_is_down() {
     table.verify(&provider.token(&key), now()).await.unwrap();
     provider.script(DISCOVERY, [Answer::Status(500)]);
     table.verify(&provider.token(&key), now()).await.unwrap();
-    let error = table
-        .verify(&provider.token(&es256("newer")), now())
-        .await
-        .unwrap_err();
+    let error = table.verify(&provider.token(&es256("newer")), now()).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
 }
 
@@ -497,11 +411,7 @@ async fn a_provider_that_is_down_at_first_is_found_by_the_background() {
     let background = table.spawn_refresh();
     let started = Instant::now();
     while !matches!(table.status()[0].state, IssuerState::Ready { keys: 1, .. }) {
-        assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "{:?}",
-            table.status()
-        );
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", table.status());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(table.status()[0].last_failure, None);

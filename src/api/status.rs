@@ -8,7 +8,9 @@
 use http::StatusCode;
 
 use crate::{
+    identity::IdentityError,
     issue::{self, Stage},
+    log::SubmitError,
     proof::{ProofError, ProofFault},
 };
 
@@ -51,9 +53,7 @@ pub enum Malformed {
     #[error("the Authorization header is not of the form 'Bearer TOKEN'")]
     NotBearer,
     /// Neither key nor CSR.
-    #[error(
-        "neither publicKeyRequest.publicKey.content nor certificateSigningRequest was given"
-    )]
+    #[error("neither publicKeyRequest.publicKey.content nor certificateSigningRequest was given")]
     NoKey,
     /// The body is larger than the limit.
     #[error("the request body is larger than {limit_bytes} bytes")]
@@ -122,17 +122,19 @@ impl From<&issue::Error> for Status {
             Error::Token(cause) => {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "token")
             }
+            Error::Identity(IdentityError::NoProfile { .. }) => {
+                (500, INTERNAL, INTERNAL_TEXT.to_owned(), "internal")
+            }
             Error::Identity(cause) => {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "identity")
             }
             Error::Proof(cause) => return proof_status(cause),
-            Error::Refused(refusal) => {
-                (403, PERMISSION_DENIED, refusal.to_string(), "policy")
-            }
+            Error::Refused(refusal) => (403, PERMISSION_DENIED, refusal.to_string(), "policy"),
             Error::Ca(cause) if cause.is_unavailable() => {
                 (503, UNAVAILABLE, explain(CA, "the key did not sign"), "ca_unavailable")
             }
             Error::Ca(_) => (500, INTERNAL, CA.to_owned(), "ca"),
+            Error::Log(SubmitError::UnknownIssuer { .. }) => (500, INTERNAL, LOG.to_owned(), "log"),
             Error::Log(_) => {
                 (503, UNAVAILABLE, explain(LOG, "the log takes no entries now"), "log_unavailable")
             }
@@ -145,7 +147,9 @@ impl From<&issue::Error> for Status {
             Error::Deadline { stage: Stage::Signing } => {
                 (503, UNAVAILABLE, explain(CA, &error.to_string()), "signing_deadline")
             }
-            Error::Randomness | Error::Aborted => (500, INTERNAL, CA.to_owned(), "internal"),
+            Error::Randomness | Error::Aborted => {
+                (500, INTERNAL, INTERNAL_TEXT.to_owned(), "internal")
+            }
         };
         Self::new(http, grpc, message, label)
     }
@@ -183,6 +187,7 @@ const PROOF: &str = "The signature supplied in the request could not be verified
 const CSR: &str = "The certificate signing request could not be parsed";
 const ALGORITHM: &str = "signing algorithm not permitted";
 const CA: &str = "error communicating with CA backend";
+const INTERNAL_TEXT: &str = "internal error";
 const LOG: &str = "Error entering certificate in CTL";
 
 // google.rpc.Code

@@ -48,10 +48,7 @@ pub enum CeremonyError {
     #[error("organization and common name of a CA must not be empty")]
     EmptyName,
     #[error("the certificate would be valid until {not_after}, but its issuer only until {issuer}")]
-    OutlivesIssuer {
-        not_after: Timestamp,
-        issuer: Timestamp,
-    },
+    OutlivesIssuer { not_after: Timestamp, issuer: Timestamp },
     #[error(
         "the subject of the issuer ({issuer}) is not written as Mayfly writes one (O, then CN, \
          both UTF8String): a certificate below it would not be found by its name"
@@ -83,15 +80,9 @@ pub async fn create_root(
     new: &NewCa<'_>,
 ) -> Result<Certificate, CeremonyError> {
     let params = ca_params(new, 1)?;
-    let root = sign_with(signer, |key| {
-        params.self_signed(key).map(|made| made.der().to_vec())
-    });
+    let root = sign_with(signer, |key| params.self_signed(key).map(|made| made.der().to_vec()));
     let root = Certificate::parse_der(&root.await?)?;
-    if root.is_self_signed() {
-        Ok(root)
-    } else {
-        Err(CeremonyError::Signature)
-    }
+    if root.is_self_signed() { Ok(root) } else { Err(CeremonyError::Signature) }
 }
 
 /// Makes an issuing CA for `subject_key`, for code signing only and with no CA below it.
@@ -124,21 +115,13 @@ pub async fn create_intermediate(
     let subject_key = PublicHalf::of(subject_key)?;
     let made = sign_with(issuer_signer, |key| {
         let issuer = rcgen::Issuer::from_params(&issuer_params, key);
-        params
-            .signed_by(&subject_key, &issuer)
-            .map(|made| made.der().to_vec())
+        params.signed_by(&subject_key, &issuer).map(|made| made.der().to_vec())
     });
     let made = Certificate::parse_der(&made.await?)?;
     if made.issuer_der() != issuer.subject_der() {
-        return Err(CeremonyError::IssuerName {
-            issuer: issuer.subject().to_owned(),
-        });
+        return Err(CeremonyError::IssuerName { issuer: issuer.subject().to_owned() });
     }
-    if made.is_signed_by(issuer) {
-        Ok(made)
-    } else {
-        Err(CeremonyError::Signature)
-    }
+    if made.is_signed_by(issuer) { Ok(made) } else { Err(CeremonyError::Signature) }
 }
 
 /// What every CA certificate has: critical basicConstraints with cA, critical keyUsage for
@@ -162,10 +145,8 @@ fn ca_params(new: &NewCa<'_>, path_len: u8) -> Result<CertificateParams, Ceremon
 /// The issuer's name and key identifier, as far as they go into certificates below it.
 fn params_of(issuer: &Certificate) -> Result<CertificateParams, CeremonyError> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = name(
-        issuer.organization().unwrap_or_default(),
-        issuer.common_name().unwrap_or_default(),
-    );
+    params.distinguished_name =
+        name(issuer.organization().unwrap_or_default(), issuer.common_name().unwrap_or_default());
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let key_id = issuer.subject_key_id().ok_or(CeremonyError::NoKeyId)?;
     params.key_identifier_method = KeyIdMethod::PreSpecified(key_id.to_vec());
@@ -220,10 +201,7 @@ impl PublicHalf {
         };
         let public_key = PublicKey::parse_der(signer.public_key_der())
             .map_err(|source| CeremonyError::PublicKey { key: key(), source })?;
-        Ok(Self {
-            algorithm,
-            key_octets: public_key.key_octets().to_vec(),
-        })
+        Ok(Self { algorithm, key_octets: public_key.key_octets().to_vec() })
     }
 }
 

@@ -24,11 +24,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "certificate {} of the chain ({})",
-            self.position, self.subject
-        )
+        write!(f, "certificate {} of the chain ({})", self.position, self.subject)
     }
 }
 
@@ -43,11 +39,7 @@ pub enum ChainError {
         "{certificate} was issued by '{issuer}', but '{next}' comes next: \
          order the chain from the issuing CA to the root"
     )]
-    Order {
-        certificate: Place,
-        issuer: String,
-        next: String,
-    },
+    Order { certificate: Place, issuer: String, next: String },
     #[error(
         "{certificate} is not signed by the key of the certificate after it, although the names \
          match: use the certificate of the CA that signed it"
@@ -69,19 +61,11 @@ pub enum ChainError {
         "{certificate} allows {path_len} CA certificates below it, but {below} stand there: \
          issue it anew with a longer path"
     )]
-    PathLength {
-        certificate: Place,
-        path_len: u8,
-        below: usize,
-    },
+    PathLength { certificate: Place, path_len: u8, below: usize },
     #[error("{certificate} has no subjectKeyIdentifier, which verifiers need: issue it anew")]
     NoKeyId { certificate: Place },
     #[error("{certificate} names its issuer's key as {names}, but that key's identifier is {is}")]
-    KeyIdMismatch {
-        certificate: Place,
-        names: String,
-        is: String,
-    },
+    KeyIdMismatch { certificate: Place, names: String, is: String },
     #[error(
         "{certificate} is not for code signing (extKeyUsage without codeSigning): issue it anew"
     )]
@@ -93,17 +77,11 @@ pub enum ChainError {
     )]
     KeyKind { certificate: Place },
     #[error("{certificate} is not valid before {not_before}: wait, or issue it anew")]
-    NotYetValid {
-        certificate: Place,
-        not_before: Timestamp,
-    },
+    NotYetValid { certificate: Place, not_before: Timestamp },
     #[error(
         "{certificate} expired at {not_after}: remove this authority, or renew the certificate"
     )]
-    Expired {
-        certificate: Place,
-        not_after: Timestamp,
-    },
+    Expired { certificate: Place, not_after: Timestamp },
     #[error(
         "key {key} is not the key of {certificate}: give the key and the chain that belong together"
     )]
@@ -136,33 +114,20 @@ pub(super) fn check(
     // Each certificate has one, or `check_is_ca` had refused it.
     let key_id = issuing
         .subject_key_id()
-        .ok_or_else(|| ChainError::NoKeyId {
-            certificate: place(chain, 0),
-        })?;
+        .ok_or_else(|| ChainError::NoKeyId { certificate: place(chain, 0) })?;
     Ok((issuing, key_id))
 }
 
 /// The place of `chain[index]`, for messages.
 pub(super) fn place(chain: &[Certificate], index: usize) -> Place {
-    let subject = chain
-        .get(index)
-        .map(|ca| ca.subject().to_owned())
-        .unwrap_or_default();
-    Place {
-        position: index + 1,
-        subject,
-    }
+    let subject = chain.get(index).map(|ca| ca.subject().to_owned()).unwrap_or_default();
+    Place { position: index + 1, subject }
 }
 
 /// A certificate twice makes loops and, in bundles that are compared, differences (NT-47).
 fn check_not_repeated(chain: &[Certificate], index: usize) -> Result<(), ChainError> {
-    if chain[..index]
-        .iter()
-        .any(|earlier| earlier.der() == chain[index].der())
-    {
-        return Err(ChainError::Duplicate {
-            certificate: place(chain, index),
-        });
+    if chain[..index].iter().any(|earlier| earlier.der() == chain[index].der()) {
+        return Err(ChainError::Duplicate { certificate: place(chain, index) });
     }
     Ok(())
 }
@@ -176,15 +141,11 @@ fn check_issued_by_next(chain: &[Certificate], index: usize) -> Result<(), Chain
         return if current.is_self_signed() {
             Ok(())
         } else {
-            Err(ChainError::NoRoot {
-                certificate: certificate(),
-            })
+            Err(ChainError::NoRoot { certificate: certificate() })
         };
     };
     if current.is_self_signed() {
-        return Err(ChainError::RootNotLast {
-            certificate: certificate(),
-        });
+        return Err(ChainError::RootNotLast { certificate: certificate() });
     }
     if current.issuer_der() != next.subject_der() {
         return Err(ChainError::Order {
@@ -194,9 +155,7 @@ fn check_issued_by_next(chain: &[Certificate], index: usize) -> Result<(), Chain
         });
     }
     if !current.is_signed_by(next) {
-        return Err(ChainError::Signature {
-            certificate: certificate(),
-        });
+        return Err(ChainError::Signature { certificate: certificate() });
     }
     // Some clients build chains by these identifiers alone.
     match (current.authority_key_id(), next.subject_key_id()) {
@@ -218,31 +177,18 @@ fn check_is_ca(chain: &[Certificate], index: usize) -> Result<(), ChainError> {
     let ca = &chain[index];
     let certificate = || place(chain, index);
     if !ca.is_ca() {
-        return Err(ChainError::NotCa {
-            certificate: certificate(),
-        });
+        return Err(ChainError::NotCa { certificate: certificate() });
     }
     if !ca.can_sign_certificates() {
-        return Err(ChainError::KeyUsage {
-            certificate: certificate(),
-        });
+        return Err(ChainError::KeyUsage { certificate: certificate() });
     }
     // `index` CA certificates stand between this one and the leaf.
-    if let Some(path_len) = ca
-        .path_len()
-        .filter(|path_len| usize::from(*path_len) < index)
-    {
+    if let Some(path_len) = ca.path_len().filter(|path_len| usize::from(*path_len) < index) {
         let below = index;
-        return Err(ChainError::PathLength {
-            certificate: certificate(),
-            path_len,
-            below,
-        });
+        return Err(ChainError::PathLength { certificate: certificate(), path_len, below });
     }
     if ca.subject_key_id().is_none() {
-        return Err(ChainError::NoKeyId {
-            certificate: certificate(),
-        });
+        return Err(ChainError::NoKeyId { certificate: certificate() });
     }
     Ok(())
 }
@@ -256,9 +202,7 @@ fn check_purpose(chain: &[Certificate], index: usize) -> Result<(), ChainError> 
     let says_nothing = ca.extended_key_usages().is_none();
     let is_root = index + 1 == chain.len();
     if !ca.allows_code_signing() || (says_nothing && !is_root) {
-        return Err(ChainError::CodeSigning {
-            certificate: certificate(),
-        });
+        return Err(ChainError::CodeSigning { certificate: certificate() });
     }
     if let Some(oid) = ca.other_critical_extensions().first() {
         return Err(ChainError::CriticalExtension {
@@ -268,9 +212,7 @@ fn check_purpose(chain: &[Certificate], index: usize) -> Result<(), ChainError> 
     }
     match ca.key_algorithm() {
         Some(ClientKeyAlgorithm::EcdsaP256 | ClientKeyAlgorithm::EcdsaP384) => Ok(()),
-        _ => Err(ChainError::KeyKind {
-            certificate: certificate(),
-        }),
+        _ => Err(ChainError::KeyKind { certificate: certificate() }),
     }
 }
 
@@ -284,10 +226,7 @@ fn check_dates(chain: &[Certificate], index: usize, now: Timestamp) -> Result<()
         });
     }
     if !ca.is_valid_at(now) {
-        return Err(ChainError::Expired {
-            certificate: certificate(),
-            not_after: ca.not_after(),
-        });
+        return Err(ChainError::Expired { certificate: certificate(), not_after: ca.not_after() });
     }
     Ok(())
 }

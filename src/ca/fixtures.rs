@@ -11,9 +11,7 @@ use super::{
 };
 use crate::{
     ct::{Extensions, LeafIndex, LogId, SignedCertificateTimestamp},
-    identity::{
-        Email, Identity, IssuerType, Profile, Profiles, PublishedIssuer, PublishedName,
-    },
+    identity::{Email, Identity, IssuerType, Profile, Profiles, PublishedIssuer, PublishedName},
     keys::{self, SignatureAlgorithm, Signer},
     oidc::VerifiedToken,
     policy::{Approved, Policy},
@@ -82,7 +80,8 @@ pub(super) fn identity() -> Identity {
         skip_email_verification: false,
     };
     let profiles = Profiles::new([(published, Profile::Email(Email::default()))]);
-    let claims = json!({"iss": url, "sub": "person-1", "email": "p@example.com", "email_verified": true});
+    let claims =
+        json!({"iss": url, "sub": "person-1", "email": "p@example.com", "email_verified": true});
     profiles.derive(VerifiedToken::dangerous_unverified(url, url, claims)).unwrap()
 }
 

@@ -80,11 +80,7 @@ pub enum CaError {
         "the issuing chain is valid from {valid_from} to {valid_until}, which does not cover a \
          certificate issued at {now}"
     )]
-    IssuerExpiring {
-        valid_from: Timestamp,
-        valid_until: Timestamp,
-        now: Timestamp,
-    },
+    IssuerExpiring { valid_from: Timestamp, valid_until: Timestamp, now: Timestamp },
     #[error(transparent)]
     Time(#[from] TimeOutOfRange),
     #[error(transparent)]
@@ -126,11 +122,7 @@ impl Issuer {
         let to_sign = tbs.precertificate_tbs();
         // Before the signature: a precertificate that breaks the profile is misissued from the
         // moment it is signed, whether or not a certificate follows (RFC 6962, 3.1).
-        lint::check(
-            &Leaf::parse_tbs(&to_sign)?,
-            Stage::Precertificate,
-            LEAF_LIFETIME_SECONDS,
-        )?;
+        lint::check(&Leaf::parse_tbs(&to_sign)?, Stage::Precertificate, LEAF_LIFETIME_SECONDS)?;
         let signature = self.sign(&to_sign).await?;
         let kind = EntryKind::Precert {
             issuer_key_hash: self.key_hash(),
@@ -138,14 +130,7 @@ impl Issuer {
             precertificate: self.template().certificate(&to_sign, &signature),
         };
         let entry = Entry::new(kind, self.chain_fingerprints().to_vec())?;
-        Ok(Precert {
-            issuer: self,
-            approved,
-            serial,
-            validity,
-            tbs,
-            entry,
-        })
+        Ok(Precert { issuer: self, approved, serial, validity, tbs, entry })
     }
 
     /// Builds and signs a certificate that stands in no log and carries no SCT; only for an
@@ -191,11 +176,7 @@ impl Issuer {
         let (valid_from, valid_until) = (self.valid_from(), self.valid_until());
         if validity.not_before() < valid_from || validity.not_after() > valid_until {
             let now = validity.not_before();
-            return Err(CaError::IssuerExpiring {
-                valid_from,
-                valid_until,
-                now,
-            });
+            return Err(CaError::IssuerExpiring { valid_from, valid_until, now });
         }
         Ok(())
     }
@@ -222,8 +203,7 @@ impl Precert {
     /// # Errors
     /// The SCT is for another entry, the key did not sign, or the result is not what was logged.
     pub async fn finish(self, sct: LoggedSct) -> Result<Issued, CaError> {
-        self.finish_with(sct.sct(), sct.entry_digest(), sct.index())
-            .await
+        self.finish_with(sct.sct(), sct.entry_digest(), sct.index()).await
     }
 
     async fn finish_with(
@@ -258,9 +238,7 @@ impl Precert {
         let leaf = Leaf::parse_certificate(der)?;
         lint::check(&leaf, Stage::Certificate, LEAF_LIFETIME_SECONDS)?;
         let logged = match self.entry.kind() {
-            EntryKind::Precert {
-                tbs_certificate, ..
-            } => tbs_certificate,
+            EntryKind::Precert { tbs_certificate, .. } => tbs_certificate,
             EntryKind::X509 { .. } => return Err(CaError::NotAsLogged),
         };
         if leaf.logged_tbs()? == *logged && leaf.sct_list()? == sct_list {
@@ -279,9 +257,7 @@ impl Issued {
 
     /// Leaf first, root last; each PEM without its last line end, as the reference answers.
     pub fn pem_chain(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.pem)
-            .chain(self.issuer.pem_tail())
-            .map(String::as_str)
+        std::iter::once(&self.pem).chain(self.issuer.pem_tail()).map(String::as_str)
     }
 
     /// Its number.

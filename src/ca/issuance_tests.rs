@@ -134,8 +134,8 @@ fn nt_46_a_rotation_between_the_two_signatures_keeps_the_issuer() {
         activate,
         retire: None,
     };
-    let set =
-        crate::ca::CaSet::new(vec![authority(&old, None), authority(&new, Some(rotation))]).unwrap();
+    let set = crate::ca::CaSet::new(vec![authority(&old, None), authority(&new, Some(rotation))])
+        .unwrap();
     let outstanding = precert(&set.signing_at(now()).unwrap());
     let after = precert(&set.signing_at(rotation).unwrap());
     drop(set);

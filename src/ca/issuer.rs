@@ -52,21 +52,10 @@ impl Issuer {
         Ok(Self {
             template,
             key_hash,
-            pem_tail: chain
-                .iter()
-                .map(|ca| ca.pem().trim_end().to_owned())
-                .collect(),
+            pem_tail: chain.iter().map(|ca| ca.pem().trim_end().to_owned()).collect(),
             chain_fingerprints: chain.iter().map(Certificate::fingerprint).collect(),
-            valid_from: chain
-                .iter()
-                .map(Certificate::not_before)
-                .max()
-                .unwrap_or(now),
-            valid_until: chain
-                .iter()
-                .map(Certificate::not_after)
-                .min()
-                .unwrap_or(now),
+            valid_from: chain.iter().map(Certificate::not_before).max().unwrap_or(now),
+            valid_until: chain.iter().map(Certificate::not_after).min().unwrap_or(now),
             signer,
             chain,
         })
@@ -128,11 +117,7 @@ async fn prove_key(signer: &dyn Signer) -> Result<(), ChainError> {
         .map_err(|source| ChainError::TestSignature { key: key(), source })?;
     let verified = PublicKey::parse_der(signer.public_key_der())
         .is_ok_and(|public_key| public_key.verifies(KEY_PROOF, &signature));
-    if verified {
-        Ok(())
-    } else {
-        Err(ChainError::TestSignatureWrong { key: key() })
-    }
+    if verified { Ok(()) } else { Err(ChainError::TestSignatureWrong { key: key() }) }
 }
 
 /// Clients verify leaves under P-256 and P-384 keys only, so no others issue.
@@ -140,9 +125,9 @@ fn issuer_algorithm(signer: &dyn Signer) -> Result<IssuerAlgorithm, ChainError> 
     match signer.algorithm() {
         SignatureAlgorithm::EcdsaP256Sha256 => Ok(IssuerAlgorithm::EcdsaWithSha256),
         SignatureAlgorithm::EcdsaP384Sha384 => Ok(IssuerAlgorithm::EcdsaWithSha384),
-        SignatureAlgorithm::RsaPkcs1Sha256 => Err(ChainError::RsaIssuer {
-            key: signer.name().to_owned(),
-        }),
+        SignatureAlgorithm::RsaPkcs1Sha256 => {
+            Err(ChainError::RsaIssuer { key: signer.name().to_owned() })
+        }
     }
 }
 

@@ -71,11 +71,7 @@ pub enum CaSetError {
     #[error("there is no authority: configure one under 'authorities'")]
     Empty,
     #[error("authority {position} retires at {retire}, not after it is activated at {activate}")]
-    NeverActive {
-        position: usize,
-        activate: Timestamp,
-        retire: Timestamp,
-    },
+    NeverActive { position: usize, activate: Timestamp, retire: Timestamp },
     #[error(
         "authorities {first} and {second} are activated at the same time: \
          give the one that is to take over a later 'activate'"
@@ -141,11 +137,9 @@ impl CaSet {
 
 fn check_span(authority: &Authority, position: usize) -> Result<(), CaSetError> {
     match (authority.activate, authority.retire) {
-        (Some(activate), Some(retire)) if retire <= activate => Err(CaSetError::NeverActive {
-            position,
-            activate,
-            retire,
-        }),
+        (Some(activate), Some(retire)) if retire <= activate => {
+            Err(CaSetError::NeverActive { position, activate, retire })
+        }
         _ => Ok(()),
     }
 }

@@ -48,9 +48,8 @@ pub async fn run(
     let mut signals = Signals::listen().map_err(runtime)?;
     let configuration = load()?;
     let url = configuration.url.clone();
-    let running = serve::start(configuration, clock)
-        .await
-        .map_err(|source| CliError::Start { source })?;
+    let running =
+        serve::start(configuration, clock).await.map_err(|source| CliError::Start { source })?;
     let ready = writeln!(out, "ready on {} as {url}", running.public_address());
     ready
         .and_then(|()| out.flush())

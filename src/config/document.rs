@@ -49,8 +49,7 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, (Position, Fault)> {
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut reader =
-        Reader { parser, anchors: HashMap::new(), depth: 0, last: Position::START };
+    let mut reader = Reader { parser, anchors: HashMap::new(), depth: 0, last: Position::START };
     reader.document()
 }
 
@@ -78,7 +77,9 @@ impl Reader<'_, '_> {
                     let first = self.event()?;
                     root = Some(self.node(first)?);
                 }
-                _ => return Err((self.last, Fault::Syntax { problem: "unexpected".to_owned() })),
+                _ => {
+                    return Err((self.last, Fault::Syntax { problem: "unexpected".to_owned() }));
+                }
             }
         }
     }
@@ -91,9 +92,7 @@ impl Reader<'_, '_> {
             }
             Err(error) => {
                 let at = error.problem_mark().map_or(self.last, |mark| position(&mark));
-                // The reader's own text repeats the place on further lines.
-                let problem = error.to_string().lines().next().unwrap_or_default().to_owned();
-                Err((at, Fault::Syntax { problem }))
+                Err((at, Fault::Syntax { problem: error.problem().to_owned() }))
             }
         }
     }
@@ -117,7 +116,9 @@ impl Reader<'_, '_> {
             }
             EventData::SequenceStart { anchor, .. } => (anchor, self.nested(at, Self::sequence)?),
             EventData::MappingStart { anchor, .. } => (anchor, self.nested(at, Self::mapping)?),
-            _ => return Err((at, Fault::Syntax { problem: "a value is missing".to_owned() })),
+            _ => {
+                return Err((at, Fault::Syntax { problem: "a value is missing".to_owned() }));
+            }
         };
         let content = Rc::new(content);
         // Known only from here on, so that nothing can contain itself.

@@ -258,8 +258,9 @@ pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> S
     let best = known
         .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
         .min_by_key(|(distance, _)| *distance);
-    // A third of the letters may differ: more would be guessing.
-    let near = best.filter(|(distance, candidate)| distance * 3 <= candidate.len().max(word.len()));
+    // A third of the letters may differ, or one: more would be guessing.
+    let near = best
+        .filter(|(distance, candidate)| *distance <= (candidate.len().max(word.len()) / 3).max(1));
     Suggestion(near.map(|(_, candidate)| candidate.to_owned()))
 }
 
@@ -304,9 +305,9 @@ pub(super) fn pascal_case(kebab: &str) -> String {
             }
             _ => {
                 let mut letters = word.chars();
-                letters.next().map_or_else(String::new, |first| {
-                    first.to_uppercase().chain(letters).collect()
-                })
+                letters
+                    .next()
+                    .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
             }
         })
         .collect()

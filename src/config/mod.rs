@@ -12,6 +12,7 @@ mod document;
 mod fault;
 mod fields;
 mod issuer_file;
+mod limits;
 mod passphrase;
 mod server_file;
 mod units;

@@ -9,9 +9,9 @@ use super::{
     Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
     PassphraseSource, Position, UrlFault,
     document::{self, Content, Node},
-    fields::{Fields, Located, Mistakes, Spelling, items_of},
     fault::Suggestion,
-    read_text,
+    fields::{Fields, Located, Mistakes, Spelling, items_of},
+    limits, read_text,
 };
 use crate::{
     identity::Profiles,
@@ -122,15 +122,12 @@ impl Reader<'_> {
 
     fn url(&mut self, fields: &mut Fields) -> Option<url::Url> {
         let Located { at, value } = fields.required_text("url", self.mistakes)?;
-        let checked = check_url(&value)
-            .map_err(|reason| Fault::Url { key: "url".to_owned(), reason });
+        let checked =
+            check_url(&value).map_err(|reason| Fault::Url { key: "url".to_owned(), reason });
         self.mistakes.keep(at, checked)
     }
 
-    fn issuers(
-        &mut self,
-        fields: &mut Fields,
-    ) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
+    fn issuers(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
         let path = self.path(fields, "issuers")?;
         let served = IssuerFile::load(&path).and_then(|file| file.for_serving());
         match served {
@@ -250,8 +247,7 @@ impl Reader<'_> {
             return Some(None);
         }
         let Located { at, value } = fields.text(key, self.mistakes)?;
-        let parsed =
-            Timestamp::parse_rfc3339(&value).map_err(|source| Fault::Time { key, source });
+        let parsed = Timestamp::parse_rfc3339(&value).map_err(|source| Fault::Time { key, source });
         self.mistakes.keep(at, parsed).map(Some)
     }
 
@@ -289,7 +285,8 @@ impl Reader<'_> {
         let checked = url::Url::parse(&format!("https://{value}/"));
         let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b));
         let as_written = checked.is_ok_and(|url| url.as_str() == format!("https://{value}/"));
-        if !plain || !as_written || value.contains("//") {
+        let slashes = value.contains("//") || value.ends_with('/');
+        if !plain || !as_written || slashes {
             let expected = "a host and path without scheme, such as log.example.com/2026";
             self.mistakes.add(at, Fault::Expected { key: "origin".to_owned(), expected });
             return None;
@@ -298,43 +295,10 @@ impl Reader<'_> {
     }
 
     fn limits(&mut self, fields: &mut Fields) -> Option<Limits> {
-        let defaults = Limits::default();
-        let Some(node) = fields.take("limits", self.mistakes) else { return Some(defaults) };
-        let mut fields = Fields::of(&node, "limits", Spelling::Kebab, self.mistakes)?;
-        let mistakes = &mut *self.mistakes;
-        let in_flight = fields.count("requests-in-flight", mistakes);
-        let body = fields.size_bytes("body-size", mistakes);
-        let token = fields.size_bytes("token-size", mistakes);
-        let deadline = fields.duration_ms("deadline", mistakes);
-        let header = fields.duration_ms("header-timeout", mistakes);
-        let idle = fields.duration_ms("idle-timeout", mistakes);
-        fields.refuse_rest(mistakes);
-        let mut within = |key: &str, given: Option<Located<u64>>, default: u64, low, high, unit| {
-            let Some(Located { at, value }) = given else { return default };
-            if !(low..=high).contains(&value) {
-                let range = format!("{low} to {high} {unit}");
-                mistakes.add(at, Fault::OutOfRange { key: key.to_owned(), range });
-            }
-            value
-        };
-        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (body_max, token_max) = (defaults.body_bytes as u64, defaults.token_bytes as u64);
-        let flights = defaults.requests_in_flight as u64;
-        Some(Limits {
-            requests_in_flight: size(within(
-                "requests-in-flight", in_flight, flights, 1, 65_536, "requests",
-            )),
-            // More than the defaults serves no client and only helps an attacker (DESIGN, 4).
-            body_bytes: size(within("body-size", body, body_max, 4096, body_max, "bytes")),
-            token_bytes: size(within("token-size", token, token_max, 1024, token_max, "bytes")),
-            deadline_ms: within("deadline", deadline, defaults.deadline_ms, 100, 60_000, "ms"),
-            header_timeout_ms: within(
-                "header-timeout", header, defaults.header_timeout_ms, 100, 120_000, "ms",
-            ),
-            idle_timeout_ms: within(
-                "idle-timeout", idle, defaults.idle_timeout_ms, 1000, 3_600_000, "ms",
-            ),
-        })
+        match fields.take("limits", self.mistakes) {
+            Some(node) => limits::read(&node, self.mistakes),
+            None => Some(Limits::default()),
+        }
     }
 
     fn not_built(&mut self, fields: &mut Fields, key: &'static str, what: &'static str) {
@@ -350,18 +314,15 @@ impl Reader<'_> {
         log: Option<&Located<LogChoice>>,
     ) {
         let mut seen: Vec<(Position, &KeyUri)> = Vec::new();
-        let of_authorities = authorities
-            .unwrap_or_default()
-            .iter()
-            .map(|located| (located.at, &located.value.key));
+        let of_authorities =
+            authorities.unwrap_or_default().iter().map(|located| (located.at, &located.value.key));
         let of_log = log.and_then(|located| match &located.value {
             LogChoice::Embedded { key, .. } => Some((located.at, key)),
             LogChoice::None => None,
         });
         for (at, key) in of_authorities.chain(of_log) {
             if let Some((first, _)) = seen.iter().find(|(_, known)| *known == key) {
-                let fault =
-                    Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
+                let fault = Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
                 self.mistakes.add(at, fault);
             }
             seen.push((at, key));

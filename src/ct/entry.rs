@@ -46,23 +46,13 @@ impl Entry {
     pub fn new(kind: EntryKind, chain_fingerprints: Vec<[u8; 32]>) -> Result<Self, OutOfBounds> {
         match &kind {
             EntryKind::X509 { certificate } => check_u24("certificate", certificate)?,
-            EntryKind::Precert {
-                tbs_certificate,
-                precertificate,
-                ..
-            } => {
+            EntryKind::Precert { tbs_certificate, precertificate, .. } => {
                 check_u24("tbs_certificate", tbs_certificate)?;
                 check_u24("pre_certificate", precertificate)?;
             }
         }
-        check_u16(
-            "certificate_chain",
-            chain_fingerprints.len().saturating_mul(32),
-        )?;
-        Ok(Self {
-            kind,
-            chain_fingerprints,
-        })
+        check_u16("certificate_chain", chain_fingerprints.len().saturating_mul(32))?;
+        Ok(Self { kind, chain_fingerprints })
     }
 
     /// A precertificate or a final certificate.
@@ -80,11 +70,9 @@ impl Entry {
     pub fn digest(&self) -> [u8; 32] {
         match &self.kind {
             EntryKind::X509 { certificate } => sha256(&[&X509_ENTRY, certificate]),
-            EntryKind::Precert {
-                issuer_key_hash,
-                tbs_certificate,
-                ..
-            } => sha256(&[&PRECERT_ENTRY, issuer_key_hash, tbs_certificate]),
+            EntryKind::Precert { issuer_key_hash, tbs_certificate, .. } => {
+                sha256(&[&PRECERT_ENTRY, issuer_key_hash, tbs_certificate])
+            }
         }
     }
 
@@ -148,11 +136,7 @@ impl Entry {
                 out.extend_from_slice(&X509_ENTRY);
                 put_vector_u24(out, certificate);
             }
-            EntryKind::Precert {
-                issuer_key_hash,
-                tbs_certificate,
-                ..
-            } => {
+            EntryKind::Precert { issuer_key_hash, tbs_certificate, .. } => {
                 out.extend_from_slice(&PRECERT_ENTRY);
                 out.extend_from_slice(issuer_key_hash);
                 put_vector_u24(out, tbs_certificate);
@@ -164,9 +148,7 @@ impl Entry {
     fn timestamped_entry_bytes(&self, extensions_bytes: usize) -> usize {
         let signed_entry_bytes = match &self.kind {
             EntryKind::X509 { certificate } => 3 + certificate.len(),
-            EntryKind::Precert {
-                tbs_certificate, ..
-            } => 32 + 3 + tbs_certificate.len(),
+            EntryKind::Precert { tbs_certificate, .. } => 32 + 3 + tbs_certificate.len(),
         };
         8 + 2 + signed_entry_bytes + 2 + extensions_bytes
     }

@@ -48,11 +48,7 @@ pub struct LeafIndex(u64);
 impl LeafIndex {
     /// `None` from 2^40 on: such an entry has no SCT, and the log is full.
     pub const fn new(index: u64) -> Option<Self> {
-        if index < 1 << 40 {
-            Some(Self(index))
-        } else {
-            None
-        }
+        if index < 1 << 40 { Some(Self(index)) } else { None }
     }
 
     /// The index as a number.
@@ -93,11 +89,7 @@ impl LeafIndex {
         let mut reader = Reader::new(value);
         let index = reader.array::<5>("leaf_index")?;
         reader.finish("leaf_index")?;
-        Ok(Self(
-            index
-                .iter()
-                .fold(0, |number, &byte| number << 8 | u64::from(byte)),
-        ))
+        Ok(Self(index.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))))
     }
 }
 

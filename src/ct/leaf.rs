@@ -49,29 +49,19 @@ impl<'a> TimestampedEntry<'a> {
         let before = reader.rest();
         let timestamp = Timestamp::from_unix_ms(reader.u64("timestamp")?);
         let signed_entry = match *reader.array("entry_type")? {
-            X509_ENTRY => SignedEntry::X509 {
-                certificate: reader.vector_u24("certificate")?,
-            },
+            X509_ENTRY => SignedEntry::X509 { certificate: reader.vector_u24("certificate")? },
             PRECERT_ENTRY => SignedEntry::Precert {
                 issuer_key_hash: reader.array("issuer_key_hash")?,
                 tbs_certificate: reader.vector_u24("tbs_certificate")?,
             },
             entry_type => {
                 let value = u16::from_be_bytes(entry_type);
-                return Err(DecodeError::Unsupported {
-                    field: "entry_type",
-                    value,
-                });
+                return Err(DecodeError::Unsupported { field: "entry_type", value });
             }
         };
         let extensions = reader.vector_u16("extensions")?;
         let bytes = &before[..before.len() - reader.rest().len()];
-        Ok(Self {
-            timestamp,
-            signed_entry,
-            extensions,
-            bytes,
-        })
+        Ok(Self { timestamp, signed_entry, extensions, bytes })
     }
 }
 
@@ -93,10 +83,7 @@ impl<'a> MerkleTreeLeaf<'a> {
             match reader.u8(field)? {
                 0 => {}
                 value => {
-                    return Err(DecodeError::Unsupported {
-                        field,
-                        value: value.into(),
-                    });
+                    return Err(DecodeError::Unsupported { field, value: value.into() });
                 }
             }
         }
@@ -135,17 +122,9 @@ impl<'a> TileLeaf<'a> {
         let chain = reader.vector_u16("certificate_chain")?;
         let (chain_fingerprints, []) = chain.as_chunks() else {
             let (field, length_bytes) = ("certificate_chain", chain.len());
-            return Err(DecodeError::PartialElement {
-                field,
-                length_bytes,
-            });
+            return Err(DecodeError::PartialElement { field, length_bytes });
         };
-        let leaf = Self {
-            timestamped_entry,
-            index,
-            precertificate,
-            chain_fingerprints,
-        };
+        let leaf = Self { timestamped_entry, index, precertificate, chain_fingerprints };
         Ok((leaf, reader.rest()))
     }
 
@@ -155,13 +134,10 @@ impl<'a> TileLeaf<'a> {
     /// None for a leaf that was decoded: its lengths came out of the same prefixes.
     pub fn to_entry(&self) -> Result<Entry, OutOfBounds> {
         let kind = match self.timestamped_entry.signed_entry {
-            SignedEntry::X509 { certificate } => EntryKind::X509 {
-                certificate: certificate.to_vec(),
-            },
-            SignedEntry::Precert {
-                issuer_key_hash,
-                tbs_certificate,
-            } => EntryKind::Precert {
+            SignedEntry::X509 { certificate } => {
+                EntryKind::X509 { certificate: certificate.to_vec() }
+            }
+            SignedEntry::Precert { issuer_key_hash, tbs_certificate } => EntryKind::Precert {
                 issuer_key_hash: *issuer_key_hash,
                 tbs_certificate: tbs_certificate.to_vec(),
                 precertificate: self.precertificate.unwrap_or_default().to_vec(),

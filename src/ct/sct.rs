@@ -46,10 +46,7 @@ impl SignedCertificateTimestamp {
     pub fn encode_signature(&self) -> Result<Vec<u8>, OutOfBounds> {
         let (field, length_bytes) = ("signature", self.signature.len());
         if length_bytes == 0 {
-            return Err(OutOfBounds {
-                field,
-                length_bytes,
-            });
+            return Err(OutOfBounds { field, length_bytes });
         }
         check_u16(field, length_bytes)?;
         let mut out = Vec::with_capacity(4 + length_bytes);
@@ -67,22 +64,14 @@ impl SignedCertificateTimestamp {
         match reader.u8("sct_version")? {
             V1 => {}
             value => {
-                return Err(DecodeError::Unsupported {
-                    field: "sct_version",
-                    value: value.into(),
-                });
+                return Err(DecodeError::Unsupported { field: "sct_version", value: value.into() });
             }
         }
         let log_id = LogId(*reader.array("log id")?);
         let timestamp = Timestamp::from_unix_ms(reader.u64("timestamp")?);
         let extensions = Extensions::from_bounded(reader.vector_u16("extensions")?);
         let signature = decode_signature(reader.rest())?.to_vec();
-        Ok(Self {
-            log_id,
-            timestamp,
-            extensions,
-            signature,
-        })
+        Ok(Self { log_id, timestamp, extensions, signature })
     }
 }
 
@@ -104,10 +93,7 @@ impl SignedCertificateTimestampList {
         }
         let (field, length_bytes) = ("sct_list", scts.len());
         if length_bytes == 0 {
-            return Err(OutOfBounds {
-                field,
-                length_bytes,
-            });
+            return Err(OutOfBounds { field, length_bytes });
         }
         check_u16(field, length_bytes)?;
         let mut out = Vec::with_capacity(2 + length_bytes);
@@ -131,9 +117,7 @@ impl SignedCertificateTimestampList {
         let mut scts = Vec::new();
         let mut reader = Reader::new(list);
         while !reader.rest().is_empty() {
-            scts.push(SignedCertificateTimestamp::decode(
-                reader.vector_u16("sct")?,
-            )?);
+            scts.push(SignedCertificateTimestamp::decode(reader.vector_u16("sct")?)?);
         }
         Ok(Self(scts))
     }

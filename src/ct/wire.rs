@@ -23,10 +23,8 @@ impl<'a> Reader<'a> {
         &mut self,
         field: &'static str,
     ) -> Result<&'a [u8; N], DecodeError> {
-        let (array, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(DecodeError::Truncated { field })?;
+        let (array, rest) =
+            self.rest.split_first_chunk().ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(array)
     }
@@ -68,10 +66,8 @@ impl<'a> Reader<'a> {
     }
 
     fn bytes(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
-        let (bytes, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(DecodeError::Truncated { field })?;
+        let (bytes, rest) =
+            self.rest.split_at_checked(count).ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -79,10 +75,7 @@ impl<'a> Reader<'a> {
 
 /// A byte string within the bounds of a length prefix of 24 bits.
 pub(super) fn put_vector_u24(out: &mut Vec<u8>, bytes: &[u8]) {
-    debug_assert!(
-        check_u24("", bytes).is_ok(),
-        "checked when the entry was made"
-    );
+    debug_assert!(check_u24("", bytes).is_ok(), "checked when the entry was made");
     let length_bytes = (bytes.len() as u64).to_be_bytes();
     out.extend_from_slice(&length_bytes[5..]);
     out.extend_from_slice(bytes);
@@ -90,10 +83,7 @@ pub(super) fn put_vector_u24(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// A byte string within the bounds of a length prefix of 16 bits.
 pub(super) fn put_vector_u16(out: &mut Vec<u8>, bytes: &[u8]) {
-    debug_assert!(
-        check_u16("", bytes.len()).is_ok(),
-        "checked when the value was made"
-    );
+    debug_assert!(check_u16("", bytes.len()).is_ok(), "checked when the value was made");
     put_u16_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
@@ -107,27 +97,13 @@ pub(super) fn put_u16_length(out: &mut Vec<u8>, length_bytes: usize) {
 pub(super) fn check_u24(field: &'static str, bytes: &[u8]) -> Result<(), OutOfBounds> {
     let length_bytes = bytes.len();
     let fits = (1..1 << 24).contains(&length_bytes);
-    if fits {
-        Ok(())
-    } else {
-        Err(OutOfBounds {
-            field,
-            length_bytes,
-        })
-    }
+    if fits { Ok(()) } else { Err(OutOfBounds { field, length_bytes }) }
 }
 
 /// `<0..2^16-1>`.
 pub(super) fn check_u16(field: &'static str, length_bytes: usize) -> Result<(), OutOfBounds> {
     let fits = length_bytes < 1 << 16;
-    if fits {
-        Ok(())
-    } else {
-        Err(OutOfBounds {
-            field,
-            length_bytes,
-        })
-    }
+    if fits { Ok(()) } else { Err(OutOfBounds { field, length_bytes }) }
 }
 
 /// A value has no encoding: it is empty where it must not be, or too long for its length prefix.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::{EmailVerifiedFault, IdentityError, Name, UnusableClaim, claim};
+use super::{EmailVerifiedFault, IdentityError, Name, NameOrigin, UnusableClaim, claim};
 use crate::{
     oidc::VerifiedToken,
     x509::{FulcioExtensions, SubjectAltName},
@@ -26,7 +26,8 @@ impl Email {
         if !self.skip_email_verification {
             check_verified(claims.value("email_verified"))?;
         }
-        let san = SubjectAltName::email(email).map_err(|source| IdentityError::Name { source })?;
+        let san = SubjectAltName::email(email)
+            .map_err(|reason| IdentityError::Name { origin: NameOrigin::EmailClaim, reason })?;
         let issuer = match &self.issuer_claim {
             Some(path) => path.look_up(token)?,
             None => token.issuer(),

@@ -30,11 +30,12 @@ pub enum IdentityError {
         fault: EmailVerifiedFault,
     },
     /// The name is not one that a certificate may carry.
-    #[error("the token yields no usable subject alternative name: {source}")]
+    #[error("{origin} is no usable subject alternative name: {reason}")]
     Name {
-        /// Why.
-        #[source]
-        source: NameError,
+        /// Where it came from.
+        origin: NameOrigin,
+        /// Why not.
+        reason: NameError,
     },
     /// A verifier that normalises paths would read another name.
     #[error("the subject alternative name would contain a path segment '.' or '..'")]
@@ -47,6 +48,24 @@ pub enum IdentityError {
         /// The limit.
         limit_bytes: usize,
     },
+}
+
+/// Which value was to become the subject alternative name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameOrigin {
+    /// The claim `email`.
+    EmailClaim,
+    /// What the issuer's template made of several claims.
+    Template,
+}
+
+impl std::fmt::Display for NameOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::EmailClaim => "the claim 'email' of the token",
+            Self::Template => "what the issuer's template makes of the token's claims",
+        })
+    }
 }
 
 /// What is wrong with a claim.

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 pub use ci_provider::CiProvider;
 pub use email::{Email, IssuerClaim, IssuerClaimError};
-pub use error::{EmailVerifiedFault, IdentityError, RenderedPlace, UnusableClaim};
+pub use error::{EmailVerifiedFault, IdentityError, NameOrigin, RenderedPlace, UnusableClaim};
 pub use issuer_type::{IssuerType, UnknownIssuerType};
 pub use published::{PublishedIssuer, PublishedName};
 pub use san_template::{SanTemplate, SanTemplateError};

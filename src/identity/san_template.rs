@@ -20,7 +20,7 @@
 
 use super::{
     IdentityError, Template, TemplateError, UnusableClaim,
-    error::RenderedPlace,
+    error::{NameOrigin, RenderedPlace},
     template::{Part, Piece, Values},
 };
 use crate::x509::SubjectAltName;
@@ -97,7 +97,8 @@ impl SanTemplate {
         if has_dot_segment(&uri) {
             return Err(IdentityError::DotSegment);
         }
-        SubjectAltName::uri(&uri).map_err(|source| IdentityError::Name { source })
+        SubjectAltName::uri(&uri)
+            .map_err(|reason| IdentityError::Name { origin: NameOrigin::Template, reason })
     }
 
     /// Takes scheme and host off the value that decides them, and returns what is left: a path.

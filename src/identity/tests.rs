@@ -28,7 +28,11 @@ fn derive_email(email: Email, claims: Value) -> Result<Identity, IdentityError> 
     Profiles::new([(published(ISSUER, IssuerType::Email), profile)]).derive(token(claims))
 }
 
-fn provider(defaults: &[(&str, &str)], extensions: &[(ExtensionField, &str)], san: &str) -> CiProvider {
+fn provider(
+    defaults: &[(&str, &str)],
+    extensions: &[(ExtensionField, &str)],
+    san: &str,
+) -> CiProvider {
     let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let compile = |(field, template): &(ExtensionField, &str)| {
         (*field, Template::parse(template).expect(template))
@@ -86,8 +90,7 @@ fn nt_32_only_the_known_spellings_of_true_verify_an_address() {
         let refused = derive_email(Email::default(), claims).map(|_| ());
         assert_eq!(refused, Err(IdentityError::EmailNotVerified { fault }), "{verified}");
     }
-    let refused =
-        derive_email(Email::default(), json!({"sub": "s", "email": "jane@example.com"}));
+    let refused = derive_email(Email::default(), json!({"sub": "s", "email": "jane@example.com"}));
     let fault = EmailVerifiedFault::Missing;
     assert_eq!(refused.map(|_| ()), Err(IdentityError::EmailNotVerified { fault }));
 }
@@ -145,7 +148,8 @@ fn nt_31_the_issuer_claim_replaces_the_issuer_and_must_be_there() {
 
 #[test]
 fn only_member_names_after_the_root_are_an_issuer_claim() {
-    for text in ["", "$", "$.", "a.b", "$.a..b", "$.a.", "$.a[0]", "$..a", "$.*", "$.a b", "$['a']"] {
+    for text in ["", "$", "$.", "a.b", "$.a..b", "$.a.", "$.a[0]", "$..a", "$.*", "$.a b", "$['a']"]
+    {
         assert!(text.parse::<IssuerClaim>().is_err(), "{text}");
     }
     assert!("$.a".parse::<IssuerClaim>().is_ok());

@@ -49,18 +49,9 @@ const FOLDER: &str = "keys-dev";
 
 /// SHA-256 of the SubjectPublicKeyInfo of each key whose private half is, or was, in the folder.
 const SPKI_SHA256: [(&str, &str); 3] = [
-    (
-        "root",
-        "a797d24824106ca8736238d1762a1340b26ff8f27057bfd3505c4be9fb3a58a0",
-    ),
-    (
-        "issuing",
-        "aa873f4a613500703ae4b3ede68ee68799db69400d46234dad63cf91e9960ca4",
-    ),
-    (
-        "log",
-        "2b074c4408e0da0b0771dfeb4fba4b25d5fea0de9805ef71a26068a608c6ca21",
-    ),
+    ("root", "a797d24824106ca8736238d1762a1340b26ff8f27057bfd3505c4be9fb3a58a0"),
+    ("issuing", "aa873f4a613500703ae4b3ede68ee68799db69400d46234dad63cf91e9960ca4"),
+    ("log", "2b074c4408e0da0b0771dfeb4fba4b25d5fea0de9805ef71a26068a608c6ca21"),
 ];
 
 #[cfg(test)]
@@ -96,10 +87,7 @@ mod tests {
     fn every_key_in_the_folder_is_known_and_every_known_key_is_there() {
         let keys = development_keys();
         for (name, spki_der) in &keys {
-            assert!(
-                is_development_key(spki_der),
-                "{name} is missing in SPKI_SHA256"
-            );
+            assert!(is_development_key(spki_der), "{name} is missing in SPKI_SHA256");
         }
         let mut hashes: Vec<String> = keys
             .iter()

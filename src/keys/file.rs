@@ -146,10 +146,7 @@ pub fn generate(algorithm: SignatureAlgorithm) -> Result<GeneratedKey, GenerateK
     }
     .map_err(failed)?;
     let signer = FileSigner::new("new key", pair).map_err(|_| GenerateKeyError { algorithm })?;
-    Ok(GeneratedKey {
-        pkcs8,
-        signer: Arc::new(signer),
-    })
+    Ok(GeneratedKey { pkcs8, signer: Arc::new(signer) })
 }
 
 impl GeneratedKey {
@@ -175,17 +172,12 @@ impl GeneratedKey {
 
 /// The content of a key file, wiped when dropped.
 fn read(path: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, OpenKeyError> {
-    let failed = |source| OpenKeyError::Read {
-        key: name.to_owned(),
-        source,
-    };
+    let failed = |source| OpenKeyError::Read { key: name.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     warn_if_others_may_read(&file.metadata().map_err(failed)?, name);
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES + 1));
-    file.take(MAX_FILE_BYTES as u64 + 1)
-        .read_to_end(&mut content)
-        .map_err(failed)?;
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() > MAX_FILE_BYTES {
         let (key, limit_bytes) = (name.to_owned(), MAX_FILE_BYTES);
         return Err(OpenKeyError::TooLong { key, limit_bytes });
@@ -198,11 +190,7 @@ fn warn_if_others_may_read(metadata: &fs::Metadata, name: &str) {
     let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
     if mode & 0o077 != 0 {
         let mode = format!("{:o}", mode & 0o777);
-        tracing::warn!(
-            key = name,
-            mode,
-            "others than its owner may read this private key"
-        );
+        tracing::warn!(key = name, mode, "others than its owner may read this private key");
     }
 }
 
@@ -222,24 +210,18 @@ impl StoredKey {
         if !pem::looks_like_pem(content) {
             let der = Zeroizing::new(content.to_vec());
             let encrypted = EncryptedPrivateKeyInfoRef::from_der(content).is_ok();
-            return Ok(if encrypted {
-                Self::Encrypted(der)
-            } else {
-                Self::Pkcs8(der)
-            });
+            return Ok(if encrypted { Self::Encrypted(der) } else { Self::Pkcs8(der) });
         }
         let blocks =
             pem::blocks(content).map_err(|source| OpenKeyError::Pem { key: key(), source })?;
         let labels = blocks.iter().map(|block| block.label.clone()).collect();
-        let mut keys = blocks
-            .into_iter()
-            .filter_map(|block| match block.label.as_str() {
-                PKCS8_LABEL => Some(Self::Pkcs8(block.der)),
-                "ENCRYPTED PRIVATE KEY" => Some(Self::Encrypted(block.der)),
-                "EC PRIVATE KEY" => Some(Self::Ec(block.der)),
-                // `EC PARAMETERS`, which openssl writes before a key, and certificates beside it.
-                _ => None,
-            });
+        let mut keys = blocks.into_iter().filter_map(|block| match block.label.as_str() {
+            PKCS8_LABEL => Some(Self::Pkcs8(block.der)),
+            "ENCRYPTED PRIVATE KEY" => Some(Self::Encrypted(block.der)),
+            "EC PRIVATE KEY" => Some(Self::Ec(block.der)),
+            // `EC PARAMETERS`, which openssl writes before a key, and certificates beside it.
+            _ => None,
+        });
         match (keys.next(), keys.next()) {
             (Some(stored), None) => Ok(stored),
             (Some(_), Some(_)) => Err(OpenKeyError::SeveralKeys { key: key() }),
@@ -269,21 +251,14 @@ fn decrypt(
 }
 
 enum KeyPair {
-    Ecdsa {
-        pair: EcdsaKeyPair,
-        algorithm: SignatureAlgorithm,
-    },
+    Ecdsa { pair: EcdsaKeyPair, algorithm: SignatureAlgorithm },
     Rsa(RsaKeyPair),
 }
 
 impl KeyPair {
     fn from_pkcs8(name: &str, der: &[u8]) -> Result<Self, OpenKeyError> {
-        let malformed = || OpenKeyError::Malformed {
-            key: name.to_owned(),
-        };
-        let kind = || OpenKeyError::Kind {
-            key: name.to_owned(),
-        };
+        let malformed = || OpenKeyError::Malformed { key: name.to_owned() };
+        let kind = || OpenKeyError::Kind { key: name.to_owned() };
         let info = PrivateKeyInfoRef::from_der(der).map_err(|_| malformed())?;
         match info.algorithm.oid {
             rfc5912::ID_EC_PUBLIC_KEY => {
@@ -292,9 +267,9 @@ impl KeyPair {
                 let pair = EcdsaKeyPair::from_pkcs8(kind, der).map_err(|_| malformed())?;
                 Ok(Self::Ecdsa { pair, algorithm })
             }
-            rfc5912::RSA_ENCRYPTION => RsaKeyPair::from_pkcs8(der)
-                .map(Self::Rsa)
-                .map_err(|_| malformed()),
+            rfc5912::RSA_ENCRYPTION => {
+                RsaKeyPair::from_pkcs8(der).map(Self::Rsa).map_err(|_| malformed())
+            }
             _ => Err(kind()),
         }
     }
@@ -308,9 +283,7 @@ impl KeyPair {
                 let pair = EcdsaKeyPair::from_private_key_der(kind, der).ok()?;
                 Some(Self::Ecdsa { pair, algorithm })
             })
-            .ok_or_else(|| OpenKeyError::Malformed {
-                key: name.to_owned(),
-            })
+            .ok_or_else(|| OpenKeyError::Malformed { key: name.to_owned() })
     }
 
     fn public_key_der(&self) -> Option<Vec<u8>> {
@@ -326,14 +299,12 @@ fn curve_algorithms(
     curve: ObjectIdentifier,
 ) -> Option<(&'static EcdsaSigningAlgorithm, SignatureAlgorithm)> {
     match curve {
-        rfc5912::SECP_256_R_1 => Some((
-            &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
-            SignatureAlgorithm::EcdsaP256Sha256,
-        )),
-        rfc5912::SECP_384_R_1 => Some((
-            &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
-            SignatureAlgorithm::EcdsaP384Sha384,
-        )),
+        rfc5912::SECP_256_R_1 => {
+            Some((&signature::ECDSA_P256_SHA256_ASN1_SIGNING, SignatureAlgorithm::EcdsaP256Sha256))
+        }
+        rfc5912::SECP_384_R_1 => {
+            Some((&signature::ECDSA_P384_SHA384_ASN1_SIGNING, SignatureAlgorithm::EcdsaP384Sha384))
+        }
         _ => None,
     }
 }
@@ -351,36 +322,23 @@ impl FileSigner {
         let public_key = key_pair
             .public_key_der()
             .and_then(|spki_der| VerifyingKey::parse_der(&spki_der).ok())
-            .ok_or_else(|| OpenKeyError::Kind {
-                key: name.to_owned(),
-            })?;
-        Ok(Self {
-            name: name.to_owned(),
-            key_pair,
-            public_key,
-        })
+            .ok_or_else(|| OpenKeyError::Kind { key: name.to_owned() })?;
+        Ok(Self { name: name.to_owned(), key_pair, public_key })
     }
 
     fn sign_now(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let random = SystemRandom::new();
         let signed = match &self.key_pair {
-            KeyPair::Ecdsa { pair, .. } => pair
-                .sign(&random, message)
-                .map(|signature| signature.as_ref().to_vec()),
+            KeyPair::Ecdsa { pair, .. } => {
+                pair.sign(&random, message).map(|signature| signature.as_ref().to_vec())
+            }
             KeyPair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(
-                    &signature::RSA_PKCS1_SHA256,
-                    &random,
-                    message,
-                    &mut signature,
-                )
-                .map(|()| signature)
+                pair.sign(&signature::RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .map(|()| signature)
             }
         };
-        signed.map_err(|_| SignError::Failed {
-            key: self.name.clone(),
-        })
+        signed.map_err(|_| SignError::Failed { key: self.name.clone() })
     }
 }
 
@@ -418,11 +376,7 @@ impl fmt::Debug for FileSigner {
 }
 
 fn found(labels: &[String]) -> String {
-    if labels.is_empty() {
-        String::new()
-    } else {
-        format!(", only '{}'", labels.join("', '"))
-    }
+    if labels.is_empty() { String::new() } else { format!(", only '{}'", labels.join("', '")) }
 }
 
 const PKCS8_LABEL: &str = "PRIVATE KEY";

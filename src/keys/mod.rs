@@ -159,14 +159,9 @@ impl VerifyingKey {
     pub fn parse_der(spki_der: &[u8]) -> Result<Self, VerifyingKeyError> {
         let key =
             PublicKey::parse_der(spki_der).map_err(|source| VerifyingKeyError::Key { source })?;
-        let algorithm =
-            SignatureAlgorithm::of_key(key.algorithm()).ok_or(VerifyingKeyError::Kind {
-                kind: key.algorithm(),
-            })?;
-        Ok(Self {
-            algorithm,
-            key: Arc::new(key),
-        })
+        let algorithm = SignatureAlgorithm::of_key(key.algorithm())
+            .ok_or(VerifyingKeyError::Kind { kind: key.algorithm() })?;
+        Ok(Self { algorithm, key: Arc::new(key) })
     }
 
     /// The algorithm its signatures are made with.
@@ -215,10 +210,7 @@ mod tests {
         ] {
             let decoded = AlgorithmIdentifierRef::from_der(algorithm.identifier_der()).unwrap();
             assert_eq!(decoded.oid, algorithm.oid());
-            assert!(
-                SignatureScheme::from_identifier(&decoded).is_some(),
-                "{algorithm}"
-            );
+            assert!(SignatureScheme::from_identifier(&decoded).is_some(), "{algorithm}");
         }
     }
 }

@@ -31,10 +31,7 @@ pub enum KeyUriError {
     #[error("keys of scheme '{scheme}:' are not built in this version; 'file:' is")]
     NotBuilt { scheme: &'static str },
     #[error("there are no keys of scheme '{scheme}:'{}", Hint(*.suggestion))]
-    Unknown {
-        scheme: String,
-        suggestion: Option<&'static str>,
-    },
+    Unknown { scheme: String, suggestion: Option<&'static str> },
 }
 
 impl KeyUri {
@@ -51,18 +48,16 @@ impl FromStr for KeyUri {
     type Err = KeyUriError;
 
     fn from_str(text: &str) -> Result<Self, KeyUriError> {
-        let (scheme, rest) = text.split_once(':').ok_or_else(|| KeyUriError::NoScheme {
-            text: text.to_owned(),
-        })?;
+        let (scheme, rest) =
+            text.split_once(':').ok_or_else(|| KeyUriError::NoScheme { text: text.to_owned() })?;
         if scheme == FILE {
             return file_path(text, rest).map(Self::File);
         }
         match NOT_BUILT.into_iter().find(|known| *known == scheme) {
             Some(scheme) => Err(KeyUriError::NotBuilt { scheme }),
-            None => Err(KeyUriError::Unknown {
-                scheme: scheme.to_owned(),
-                suggestion: nearest(scheme),
-            }),
+            None => {
+                Err(KeyUriError::Unknown { scheme: scheme.to_owned(), suggestion: nearest(scheme) })
+            }
         }
     }
 }
@@ -81,9 +76,7 @@ fn file_path(text: &str, rest: &str) -> Result<PathBuf, KeyUriError> {
     if path.is_empty() {
         Err(KeyUriError::NoPath)
     } else if path.len() < rest.len() && !path.starts_with('/') {
-        Err(KeyUriError::Host {
-            text: text.to_owned(),
-        })
+        Err(KeyUriError::Host { text: text.to_owned() })
     } else {
         Ok(PathBuf::from(path))
     }
@@ -112,14 +105,7 @@ impl fmt::Display for Hint {
 
 const FILE: &str = "file";
 /// Schemes that have their name (DESIGN.md, section 6) but no code yet.
-const NOT_BUILT: [&str; 6] = [
-    "awskms",
-    "gcpkms",
-    "azurekms",
-    "hashivault",
-    "pkcs11",
-    "wrapped",
-];
+const NOT_BUILT: [&str; 6] = ["awskms", "gcpkms", "azurekms", "hashivault", "pkcs11", "wrapped"];
 
 #[cfg(test)]
 mod tests {
@@ -141,9 +127,7 @@ mod tests {
         }
         let resolved = parsed("file:a.pem").unwrap().resolved_in(Path::new("/etc"));
         assert_eq!(resolved.to_string(), "file:/etc/a.pem");
-        let absolute = parsed("file:/a.pem")
-            .unwrap()
-            .resolved_in(Path::new("/etc"));
+        let absolute = parsed("file:/a.pem").unwrap().resolved_in(Path::new("/etc"));
         assert_eq!(absolute.to_string(), "file:/a.pem");
     }
 
@@ -159,11 +143,7 @@ mod tests {
         ] {
             let error = parsed(text).unwrap_err();
             assert_eq!(error, KeyUriError::NotBuilt { scheme });
-            assert!(
-                error
-                    .to_string()
-                    .contains(&format!("'{scheme}:' are not built"))
-            );
+            assert!(error.to_string().contains(&format!("'{scheme}:' are not built")));
         }
     }
 
@@ -181,14 +161,8 @@ mod tests {
                 "'file://keys/ca.pem' names a host; a relative path is written 'file:PATH', an \
                  absolute one 'file:/PATH'",
             ),
-            (
-                "aws-kms://a",
-                "there are no keys of scheme 'aws-kms:'; did you mean 'awskms:'?",
-            ),
-            (
-                "File:a",
-                "there are no keys of scheme 'File:'; did you mean 'file:'?",
-            ),
+            ("aws-kms://a", "there are no keys of scheme 'aws-kms:'; did you mean 'awskms:'?"),
+            ("File:a", "there are no keys of scheme 'File:'; did you mean 'file:'?"),
             ("https://a", "there are no keys of scheme 'https:'"),
         ] {
             assert_eq!(parsed(text).unwrap_err().to_string(), message);

@@ -92,9 +92,7 @@ impl Core {
 
     /// Why there is no answer any more.
     pub(super) fn stopped_error(&self) -> SubmitError {
-        self.stop
-            .reason()
-            .map_or(SubmitError::ShuttingDown, SubmitError::Stopped)
+        self.stop.reason().map_or(SubmitError::ShuttingDown, SubmitError::Stopped)
     }
 
     /// Whether the store is known to have the certificate; asks it the first time.
@@ -102,12 +100,7 @@ impl Core {
         if self.issuers().contains(&fingerprint) {
             return Ok(true);
         }
-        let found = self
-            .storage
-            .tiles
-            .read(Object::Issuer(fingerprint))
-            .await?
-            .is_some();
+        let found = self.storage.tiles.read(Object::Issuer(fingerprint)).await?.is_some();
         if found {
             self.remember_issuer(fingerprint);
         }

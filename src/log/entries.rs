@@ -41,11 +41,7 @@ impl EncodedEntries {
             ends.push(bytes.len());
             leaves.push(leaf_hash(&entry.merkle_tree_leaf(timestamp, index)));
         }
-        Some(Self {
-            bytes: Bytes::from(bytes),
-            ends,
-            leaves,
-        })
+        Some(Self { bytes: Bytes::from(bytes), ends, leaves })
     }
 
     /// Reads serialised entries back, the first one standing at `first_index`.
@@ -61,22 +57,13 @@ impl EncodedEntries {
             let (leaf, after) = TileLeaf::decode_first(rest)
                 .map_err(|source| DecodeEntriesError::Malformed { index, source })?;
             if leaf.index.get() != index {
-                return Err(DecodeEntriesError::Misplaced {
-                    index,
-                    found: leaf.index.get(),
-                });
+                return Err(DecodeEntriesError::Misplaced { index, found: leaf.index.get() });
             }
-            leaves.push(leaf_hash_of_parts(
-                &leaf.timestamped_entry.merkle_tree_leaf_parts(),
-            ));
+            leaves.push(leaf_hash_of_parts(&leaf.timestamped_entry.merkle_tree_leaf_parts()));
             ends.push(bytes.len() - after.len());
             (rest, index) = (after, index + 1);
         }
-        Ok(Self {
-            bytes,
-            ends,
-            leaves,
-        })
+        Ok(Self { bytes, ends, leaves })
     }
 
     /// Without the first `count` entries.
@@ -125,16 +112,10 @@ mod tests {
         let at = Timestamp::from_unix_ms(7);
         let encoded = EncodedEntries::encode(entries.iter(), at, 255).unwrap();
         let decoded = EncodedEntries::decode(encoded.bytes.clone(), 255).unwrap();
-        assert_eq!(
-            (&decoded.ends, &decoded.leaves),
-            (&encoded.ends, &encoded.leaves)
-        );
+        assert_eq!((&decoded.ends, &decoded.leaves), (&encoded.ends, &encoded.leaves));
         let last = EncodedEntries::encode(entries[2..].iter(), at, 257).unwrap();
         let rest = encoded.skip(2);
-        assert_eq!(
-            (rest.bytes, rest.ends, rest.leaves),
-            (last.bytes, last.ends, last.leaves)
-        );
+        assert_eq!((rest.bytes, rest.ends, rest.leaves), (last.bytes, last.ends, last.leaves));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::{StopReason, core::Core, tiles::Object};
 use crate::tlog::{TILE_WIDTH, TileKind};
 
-/// Flushes whenever told, and once more when the sequencer has ended; then closes the coordinator.
-/// After an error it only closes: the log has stopped.
+/// Flushes whenever told, and once more when the sequencer has ended. After an error the log has
+/// stopped, and it only waits for that end.
 pub(super) async fn run(core: Arc<Core>, mut full_tiles: mpsc::Receiver<()>) {
     loop {
         let sequencer_runs = full_tiles.recv().await.is_some();
@@ -25,18 +25,13 @@ pub(super) async fn run(core: Arc<Core>, mut full_tiles: mpsc::Receiver<()>) {
             break;
         }
     }
-    core.storage.coordinator.close().await;
 }
 
 async fn flush(core: &Core) -> Result<(), StopReason> {
     let unflushed = core.tail().unflushed();
     let mut below = None;
     for (tile, bytes) in &unflushed {
-        let created = core
-            .storage
-            .tiles
-            .create(Object::Tile(*tile), bytes.clone())
-            .await;
+        let created = core.storage.tiles.create(Object::Tile(*tile), bytes.clone()).await;
         created.map_err(StopReason::Tiles)?;
         if tile.kind() == TileKind::Entries {
             below = Some((tile.index() + 1) * u64::from(TILE_WIDTH));

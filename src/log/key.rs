@@ -32,10 +32,7 @@ impl LogKey {
             .map_err(|source| OpenError::UnreadableKey { key: key(), source })?;
         for algorithm in [signer.algorithm(), verifier.algorithm()] {
             if algorithm != SignatureAlgorithm::EcdsaP256Sha256 {
-                return Err(OpenError::KeyAlgorithm {
-                    key: key(),
-                    algorithm,
-                });
+                return Err(OpenError::KeyAlgorithm { key: key(), algorithm });
             }
         }
         let name = KeyName::new(origin).map_err(|error| OpenError::Origin {
@@ -45,19 +42,11 @@ impl LogKey {
         // static-ct-api: the origin is the submission prefix as a schema-less URL.
         if origin.contains("://") || origin.ends_with('/') {
             let reason = "it has a scheme, or a slash at its end".to_owned();
-            return Err(OpenError::Origin {
-                origin: origin.to_owned(),
-                reason,
-            });
+            return Err(OpenError::Origin { origin: origin.to_owned(), reason });
         }
         let id = LogId::from_spki(signer.public_key_der());
         let tree_head = TreeHeadKey::new(name, &id.0);
-        Ok(Self {
-            signer,
-            verifier,
-            id,
-            tree_head,
-        })
+        Ok(Self { signer, verifier, id, tree_head })
     }
 
     /// RFC 6962, 3.2.
@@ -82,23 +71,11 @@ impl LogKey {
         root: Hash,
         timestamp: Timestamp,
     ) -> Result<Head, SignError> {
-        let head = TreeHead {
-            timestamp,
-            size,
-            root,
-        };
+        let head = TreeHead { timestamp, size, root };
         let signature = self.sign(&head.signed_data()).await?;
-        let note = self
-            .tree_head
-            .seal(&head, &signature)
-            .map_err(|_| self.bad_signature())?;
+        let note = self.tree_head.seal(&head, &signature).map_err(|_| self.bad_signature())?;
         let checkpoint = Bytes::from(note.to_string());
-        Ok(Head {
-            size,
-            root: *root.as_bytes(),
-            timestamp,
-            checkpoint,
-        })
+        Ok(Head { size, root: *root.as_bytes(), timestamp, checkpoint })
     }
 
     /// What a checkpoint says, if this key signed it for this log.
@@ -109,17 +86,8 @@ impl LogKey {
 
     /// Whether the checkpoint is signed by this key and says what the head says.
     pub(super) fn confirms(&self, head: &Head) -> bool {
-        let Head {
-            size,
-            root,
-            timestamp,
-            ref checkpoint,
-        } = *head;
-        let says = TreeHead {
-            timestamp,
-            size,
-            root: Hash::from_bytes(root),
-        };
+        let Head { size, root, timestamp, ref checkpoint } = *head;
+        let says = TreeHead { timestamp, size, root: Hash::from_bytes(root) };
         self.open_checkpoint(checkpoint) == Some(says)
     }
 
@@ -131,15 +99,8 @@ impl LogKey {
         timestamp: Timestamp,
     ) -> Result<SignedCertificateTimestamp, SignError> {
         let extensions = Extensions::from(index);
-        let signature = self
-            .sign(&entry.sct_signed_data(timestamp, &extensions))
-            .await?;
-        Ok(SignedCertificateTimestamp {
-            log_id: self.id,
-            timestamp,
-            extensions,
-            signature,
-        })
+        let signature = self.sign(&entry.sct_signed_data(timestamp, &extensions)).await?;
+        Ok(SignedCertificateTimestamp { log_id: self.id, timestamp, extensions, signature })
     }
 
     /// A signature that was verified: a faulty key or memory must not speak for the log.
@@ -152,8 +113,6 @@ impl LogKey {
     }
 
     fn bad_signature(&self) -> SignError {
-        SignError::BadSignature {
-            key: self.signer.name().to_owned(),
-        }
+        SignError::BadSignature { key: self.signer.name().to_owned() }
     }
 }

@@ -19,11 +19,7 @@ impl DirectoryLock {
         let path = directory.join("lock");
         let failed = |doing| {
             let path = path.clone();
-            move |source| OpenError::Directory {
-                path,
-                doing,
-                source,
-            }
+            move |source| OpenError::Directory { path, doing, source }
         };
         let file = OpenOptions::new()
             .create(true)

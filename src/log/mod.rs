@@ -42,6 +42,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use open_error::OpenError;
@@ -168,19 +169,13 @@ impl Log {
         let tile_directory = settings.data.join(TILE_DIRECTORY);
         for required in [&file, &tile_directory] {
             if !required.exists() {
-                return Err(OpenError::Missing {
-                    store: required.display().to_string(),
-                });
+                return Err(OpenError::Missing { store: required.display().to_string() });
             }
         }
         let lock = DirectoryLock::take(&settings.data)?;
         let tiles = Arc::new(FsTiles::open(&tile_directory)?);
         let coordinator = Arc::new(SqliteCoordinator::open(&file, OpenFile::Existing).await?);
-        let storage = Storage {
-            key,
-            coordinator,
-            tiles,
-        };
+        let storage = Storage { key, coordinator, tiles };
         let opened = Self::start(storage.clone(), settings.clock, Some(lock)).await;
         if opened.is_err() {
             // The lock is released as well: whoever mends the store can try again.
@@ -200,22 +195,20 @@ impl Log {
         let (submissions, inbox) = mpsc::channel(QUEUE_ENTRIES);
         let (full_tiles, flushes) = mpsc::channel(1);
         let (end, ended) = watch::channel(false);
-        tokio::spawn(Sequencer::new(Arc::clone(&core), inbox, full_tiles).run());
-        let flusher_core = Arc::clone(&core);
+        let sequencer = Sequencer::new(Arc::clone(&core), inbox, full_tiles).run();
+        let sequencer = supervise(Arc::clone(&core), "sequencer", sequencer);
+        let flusher = flusher::run(Arc::clone(&core), flushes);
+        let flusher = supervise(Arc::clone(&core), "flusher", flusher);
+        let coordinator = Arc::clone(&core.storage.coordinator);
         tokio::spawn(async move {
-            // The last of the writers: it ends after the sequencer.
-            flusher::run(flusher_core, flushes).await;
+            join(sequencer, flusher).await;
+            coordinator.close().await;
+            // Only now may another process write.
             drop(lock);
             end.send_replace(true);
         });
         let submissions = RwLock::new(Some(submissions));
-        Ok(Self {
-            shared: Arc::new(Shared {
-                core,
-                submissions,
-                ended,
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { core, submissions, ended }) })
     }
 
     /// Returns only after the entry is committed (merge delay zero). Whoever drops the future may
@@ -232,11 +225,7 @@ impl Log {
         let core = &self.shared.core;
         for fingerprint in entry.chain_fingerprints() {
             // An entry must not refer to what readers cannot get.
-            if !core
-                .has_issuer(*fingerprint)
-                .await
-                .map_err(SubmitError::tiles)?
-            {
+            if !core.has_issuer(*fingerprint).await.map_err(SubmitError::tiles)? {
                 let fingerprint = hex::encode(fingerprint);
                 return Err(SubmitError::UnknownIssuer { fingerprint });
             }
@@ -245,35 +234,22 @@ impl Log {
         let Placed { index, timestamp } = self.place(Arc::clone(&entry)).await?;
         // Here rather than in the sequencer, so that signatures take all cores.
         let leaf_index = LeafIndex::new(index).ok_or(SubmitError::Full)?;
-        let sct = core
-            .storage
-            .key
-            .sign_sct(&entry, leaf_index, timestamp)
-            .await;
+        let sct = core.storage.key.sign_sct(&entry, leaf_index, timestamp).await;
         let sct = sct.map_err(|error| SubmitError::Sign(Arc::new(error)))?;
-        Ok(LoggedSct {
-            sct,
-            entry_digest: entry.digest(),
-            index,
-        })
+        Ok(LoggedSct { sct, entry_digest: entry.digest(), index })
     }
 
     async fn place(&self, entry: Arc<Entry>) -> Result<Placed, SubmitError> {
         let core = &self.shared.core;
         let (placed, answer) = oneshot::channel();
         {
-            let submissions = self
-                .shared
-                .submissions
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let submissions =
+                self.shared.submissions.read().unwrap_or_else(PoisonError::into_inner);
             let queue = submissions.as_ref().ok_or_else(|| core.stopped_error())?;
-            queue
-                .try_send(Submission { entry, placed })
-                .map_err(|error| match error {
-                    mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
-                    mpsc::error::TrySendError::Closed(_) => core.stopped_error(),
-                })?;
+            queue.try_send(Submission { entry, placed }).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => core.stopped_error(),
+            })?;
         }
         answer.await.map_err(|_| core.stopped_error())?
     }
@@ -300,11 +276,7 @@ impl Log {
         }
         let fingerprint = sha256(der);
         let stored = Object::Issuer(fingerprint);
-        let created = core
-            .storage
-            .tiles
-            .create(stored, Bytes::copy_from_slice(der))
-            .await;
+        let created = core.storage.tiles.create(stored, Bytes::copy_from_slice(der)).await;
         created.map_err(SubmitError::tiles)?;
         core.remember_issuer(fingerprint);
         Ok(())
@@ -341,16 +313,23 @@ impl Log {
     /// Commits what was submitted, flushes full tiles, and lets go of the stores; entries in the
     /// last partial tile stay with the coordinator. Reading goes on.
     pub async fn shutdown(&self) {
-        let submissions = self
-            .shared
-            .submissions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let submissions =
+            self.shared.submissions.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(submissions);
         let mut ended = self.shared.ended.clone();
         // An error means that the runtime dropped the writers, which is an end as well.
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// Runs a task of the log; a log without it has to stop.
+async fn supervise(
+    core: Arc<Core>,
+    task: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    if tokio::spawn(work).await.is_err_and(|error| error.is_panic()) {
+        core.stop.stop(StopReason::Panicked { task });
     }
 }
 
@@ -361,21 +340,12 @@ async fn create(
     now: Timestamp,
 ) -> Result<(), OpenError> {
     if coordinator.load().await?.is_some() {
-        return Err(OpenError::Exists {
-            store: coordinator.store().to_owned(),
-        });
+        return Err(OpenError::Exists { store: coordinator.store().to_owned() });
     }
-    let head: Head = key
-        .sign_head(0, Hash::EMPTY_ROOT, now)
-        .await
-        .map_err(OpenError::Sign)?;
+    let head: Head = key.sign_head(0, Hash::EMPTY_ROOT, now).await.map_err(OpenError::Sign)?;
     // An ECDSA signature is made with a nonce, so no two logs begin with the same checkpoint.
     let instance = sha256(&head.checkpoint);
-    let identity = LogIdentity {
-        instance,
-        log_id: key.id(),
-        origin: key.origin().to_owned(),
-    };
+    let identity = LogIdentity { instance, log_id: key.id(), origin: key.origin().to_owned() };
     let instance_text = recovery::instance_text(&identity);
     coordinator.create(identity, head).await?;
     tiles.create(Object::Instance, instance_text).await?;
@@ -384,20 +354,10 @@ async fn create(
 
 /// Makes a directory, and flushes the one it stands in.
 fn make_directory(path: &Path) -> Result<(), OpenError> {
-    let failed = |doing| {
-        move |source| OpenError::Directory {
-            path: path.to_owned(),
-            doing,
-            source,
-        }
-    };
+    let failed =
+        |doing| move |source| OpenError::Directory { path: path.to_owned(), doing, source };
     fs::create_dir_all(path).map_err(failed("make it"))?;
-    for above in path
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .filter(|above| above.exists())
-    {
+    for above in path.ancestors().skip(1).take(2).filter(|above| above.exists()) {
         let flushed = fs::File::open(above).and_then(|directory| directory.sync_all());
         flushed.map_err(failed("flush the directory above it"))?;
     }

@@ -66,32 +66,15 @@ pub(super) async fn read(core: &Core, path: &str) -> Result<Option<ReadAnswer>, 
     match path.parse() {
         Ok(LogPath::Checkpoint) => {
             let bytes = core.tail().head().checkpoint.clone();
-            Ok(Some(ReadAnswer {
-                bytes,
-                kind: ContentKind::Checkpoint,
-                immutable: false,
-            }))
+            Ok(Some(ReadAnswer { bytes, kind: ContentKind::Checkpoint, immutable: false }))
         }
         Ok(LogPath::Tile(tile)) => {
-            let answer = |bytes| ReadAnswer {
-                bytes,
-                kind: ContentKind::Tile,
-                immutable: true,
-            };
+            let answer = |bytes| ReadAnswer { bytes, kind: ContentKind::Tile, immutable: true };
             Ok(read_tile(core, tile).await?.map(answer))
         }
         Ok(LogPath::Issuer(fingerprint)) => {
-            let answer = |bytes| ReadAnswer {
-                bytes,
-                kind: ContentKind::Issuer,
-                immutable: true,
-            };
-            Ok(core
-                .storage
-                .tiles
-                .read(Object::Issuer(fingerprint))
-                .await?
-                .map(answer))
+            let answer = |bytes| ReadAnswer { bytes, kind: ContentKind::Issuer, immutable: true };
+            Ok(core.storage.tiles.read(Object::Issuer(fingerprint)).await?.map(answer))
         }
         Err(NotALogPath) => Ok(None),
     }
@@ -121,9 +104,7 @@ async fn read_tile(core: &Core, tile: Tile) -> Result<Option<Bytes>, ReadError> 
         TileKind::Hashes { .. } => Some(width * Hash::LEN_BYTES).filter(|end| *end <= full.len()),
         TileKind::Entries => end_of_entry(&full, width),
     };
-    let end = end.ok_or_else(|| ReadError::Damaged {
-        object: tile.full().to_string(),
-    })?;
+    let end = end.ok_or_else(|| ReadError::Damaged { object: tile.full().to_string() })?;
     Ok(Some(full.slice(..end)))
 }
 
@@ -150,9 +131,7 @@ impl FromStr for LogPath {
             hex::decode_to_slice(text, &mut fingerprint).map_err(|_| NotALogPath)?;
             // `hex` takes capitals too; each certificate has one path.
             let is_canonical = hex::encode(fingerprint) == text;
-            return is_canonical
-                .then_some(Self::Issuer(fingerprint))
-                .ok_or(NotALogPath);
+            return is_canonical.then_some(Self::Issuer(fingerprint)).ok_or(NotALogPath);
         }
         path.parse().map(Self::Tile).map_err(|_| NotALogPath)
     }

@@ -31,17 +31,12 @@ pub(super) async fn recover(storage: &Storage) -> Result<Recovered, OpenError> {
     let store = storage.coordinator.store();
     let stored = storage.coordinator.load().await?;
     let Some(stored) = stored else {
-        return Err(OpenError::Missing {
-            store: store.to_owned(),
-        });
+        return Err(OpenError::Missing { store: store.to_owned() });
     };
     check_identity(storage, &stored.identity)?;
     if !storage.key.confirms(&stored.head) {
         let what = format!("{store}, table head");
-        return Err(OpenError::Damaged {
-            what,
-            reason: "the checkpoint does not confirm it",
-        });
+        return Err(OpenError::Damaged { what, reason: "the checkpoint does not confirm it" });
     }
     let flushed_size = flushed_size(store, &stored)?;
     check_instance(storage, &stored.identity, flushed_size).await?;
@@ -54,20 +49,11 @@ pub(super) async fn recover(storage: &Storage) -> Result<Recovered, OpenError> {
     };
     if (tree.size(), tree.root().as_bytes()) != (stored.head.size, &stored.head.root) {
         let what = format!("{store}, table head, or the tiles");
-        let error = OpenError::Damaged {
-            what,
-            reason: "the entries have another root",
-        };
+        let error = OpenError::Damaged { what, reason: "the entries have another root" };
         return Err(damaged_tile(storage, flushed_size).await?.unwrap_or(error));
     }
-    let batch_roots = stored
-        .batches
-        .iter()
-        .map(|batch| (batch.size_after, batch.root_after));
-    Ok(Recovered {
-        tail,
-        batch_roots: batch_roots.collect(),
-    })
+    let batch_roots = stored.batches.iter().map(|batch| (batch.size_after, batch.root_after));
+    Ok(Recovered { tail, batch_roots: batch_roots.collect() })
 }
 
 /// A coordinator that was restored from an old copy would sign a second history. The tiles, which
@@ -77,17 +63,11 @@ pub(super) async fn check_not_behind_tiles(
     head: &Head,
 ) -> Result<(), OpenError> {
     let index = head.size / u64::from(TILE_WIDTH);
-    let beyond = [
-        Tile::entries(index, TILE_WIDTH),
-        Tile::hashes(0, index, TILE_WIDTH),
-    ];
+    let beyond = [Tile::entries(index, TILE_WIDTH), Tile::hashes(0, index, TILE_WIDTH)];
     for tile in beyond.into_iter().flatten() {
         if storage.tiles.read(Object::Tile(tile)).await?.is_some() {
             let object = tile.to_string();
-            return Err(OpenError::HeadBehindTiles {
-                object,
-                size: head.size,
-            });
+            return Err(OpenError::HeadBehindTiles { object, size: head.size });
         }
     }
     Ok(())
@@ -111,11 +91,7 @@ fn check_identity(storage: &Storage, identity: &LogIdentity) -> Result<(), OpenE
     }
     if identity.origin != key.origin() {
         let expected = key.origin().to_owned();
-        return Err(OpenError::OtherOrigin {
-            store,
-            expected,
-            found: identity.origin.clone(),
-        });
+        return Err(OpenError::OtherOrigin { store, expected, found: identity.origin.clone() });
     }
     Ok(())
 }
@@ -123,29 +99,20 @@ fn check_identity(storage: &Storage, identity: &LogIdentity) -> Result<(), OpenE
 /// Every entry below this size, a multiple of 256, is in a full tile.
 fn flushed_size(store: &str, stored: &Stored) -> Result<u64, OpenError> {
     let head_size = stored.head.size;
-    let mut expected = stored
-        .batches
-        .first()
-        .map_or(head_size, |batch| batch.first_index);
+    let mut expected = stored.batches.first().map_or(head_size, |batch| batch.first_index);
     // Batches are dropped whole, once the tiles with all their entries are flushed: the first one
     // left may begin within a tile, and then that tile is flushed to its end.
     let flushed_size = expected.next_multiple_of(u64::from(TILE_WIDTH));
     for batch in &stored.batches {
         if batch.first_index != expected {
             let what = format!("{store}, table batch, first_index {expected}");
-            return Err(OpenError::Damaged {
-                what,
-                reason: "the row is missing",
-            });
+            return Err(OpenError::Damaged { what, reason: "the row is missing" });
         }
         expected = batch.size_after;
     }
     if expected != head_size || flushed_size > head_size {
         let what = format!("{store}, table batch");
-        return Err(OpenError::Damaged {
-            what,
-            reason: "the rows do not end at the head",
-        });
+        return Err(OpenError::Damaged { what, reason: "the rows do not end at the head" });
     }
     Ok(flushed_size)
 }
@@ -160,9 +127,7 @@ async fn check_instance(
         Some(found) if found == expected => Ok(()),
         // A crash came between the two steps of `init`, and nothing was flushed since.
         None if flushed_size == 0 => Ok(storage.tiles.create(Object::Instance, expected).await?),
-        _ => Err(OpenError::OtherInstance {
-            object: Object::Instance.to_string(),
-        }),
+        _ => Err(OpenError::OtherInstance { object: Object::Instance.to_string() }),
     }
 }
 
@@ -186,10 +151,7 @@ async fn load_edge(
         found.map(|partial| partial.bytes.as_slice()).ok_or(NotRead)
     });
     // Unreachable as long as `tiles` and `load` agree, which their own tests hold.
-    let disagree = |_| OpenError::Damaged {
-        what: "tiles".into(),
-        reason: "no edge",
-    };
+    let disagree = |_| OpenError::Damaged { what: "tiles".into(), reason: "no edge" };
     let edge = edge.map_err(disagree)?;
     Ok((edge, partial))
 }
@@ -212,29 +174,18 @@ fn children(tile: Tile) -> impl Iterator<Item = Tile> {
 async fn required_tile(storage: &Storage, tile: Tile, size: u64) -> Result<Bytes, OpenError> {
     let object = Object::Tile(tile);
     let found = storage.tiles.read(object).await?;
-    let bytes = found.ok_or_else(|| OpenError::MissingTile {
-        object: object.to_string(),
-        size,
-    })?;
+    let bytes = found.ok_or_else(|| OpenError::MissingTile { object: object.to_string(), size })?;
     let is_whole = bytes.len() == usize::from(TILE_WIDTH) * Hash::LEN_BYTES;
     if tile.kind() != TileKind::Entries && !is_whole {
         let what = object.to_string();
-        return Err(OpenError::Damaged {
-            what,
-            reason: "it has the wrong length",
-        });
+        return Err(OpenError::Damaged { what, reason: "it has the wrong length" });
     }
     Ok(bytes)
 }
 
 fn subtree_root(tile: &[u8]) -> Hash {
     let (hashes, _) = tile.as_chunks();
-    hashes
-        .iter()
-        .copied()
-        .map(Hash::from_bytes)
-        .collect::<Tree>()
-        .root()
+    hashes.iter().copied().map(Hash::from_bytes).collect::<Tree>().root()
 }
 
 /// Brings the tail from the flushed size to the head.
@@ -286,16 +237,9 @@ async fn damaged_tile(storage: &Storage, size: u64) -> Result<Option<OpenError>,
                 (roots, "the tiles below it".to_owned())
             }
         };
-        if !expected
-            .iter()
-            .flat_map(|hash| hash.as_bytes())
-            .eq(hashes.iter())
-        {
+        if !expected.iter().flat_map(|hash| hash.as_bytes()).eq(hashes.iter()) {
             let what = format!("{tile} or {below}");
-            return Ok(Some(OpenError::Damaged {
-                what,
-                reason: "they do not agree",
-            }));
+            return Ok(Some(OpenError::Damaged { what, reason: "they do not agree" }));
         }
     }
     Ok(None)

@@ -62,13 +62,7 @@ impl Sequencer {
             let tail = core.tail();
             (tail.tree(), tail.head().clone())
         };
-        Self {
-            core,
-            inbox,
-            full_tiles,
-            tree,
-            head,
-        }
+        Self { core, inbox, full_tiles, tree, head }
     }
 
     /// Commits batches until the inbox is closed and empty, or the log stops. Submissions that are
@@ -113,10 +107,7 @@ impl Sequencer {
             let timestamp = self.next_timestamp()?;
             let (encoded, tree) = self.encode(batch, timestamp)?;
             let next = self.sign_head(&tree, timestamp).await?;
-            let place = Placed {
-                index: self.head.size,
-                timestamp,
-            };
+            let place = Placed { index: self.head.size, timestamp };
             let commit = Commit {
                 expected: self.head.clone(),
                 next: next.clone(),
@@ -149,10 +140,7 @@ impl Sequencer {
         let behind_ms = self.head.timestamp.ms_since(now);
         if behind_ms > CLOCK_TOLERANCE_MS {
             self.core.count_clock_alarm();
-            tracing::error!(
-                behind_ms,
-                "the clock is behind the log's last timestamp; no entries"
-            );
+            tracing::error!(behind_ms, "the clock is behind the log's last timestamp; no entries");
             return Err(SubmitError::ClockJump { behind_ms });
         }
         Ok(now.max(self.head.timestamp.plus_ms(1)))
@@ -174,9 +162,7 @@ impl Sequencer {
         let reread = EncodedEntries::decode(encoded.bytes.clone(), first_index)
             .map(|reread| again.extend(reread.leaves));
         if reread.is_err() || again.root() != tree.root() {
-            self.core
-                .stop
-                .stop(StopReason::Mismatch { index: first_index });
+            self.core.stop.stop(StopReason::Mismatch { index: first_index });
             return Err(self.core.stopped_error());
         }
         Ok((encoded, tree))
@@ -184,12 +170,7 @@ impl Sequencer {
 
     /// Step 4.
     async fn sign_head(&self, tree: &Tree, timestamp: Timestamp) -> Result<Head, SubmitError> {
-        let signed = self
-            .core
-            .storage
-            .key
-            .sign_head(tree.size(), tree.root(), timestamp)
-            .await;
+        let signed = self.core.storage.key.sign_head(tree.size(), tree.root(), timestamp).await;
         signed.map_err(|error| SubmitError::Sign(Arc::new(error)))
     }
 

@@ -21,6 +21,12 @@ pub enum StopReason {
     /// The state could not be read again after a commit with an unknown outcome.
     #[error("the state could not be read again")]
     Recovery(#[source] OpenError),
+    /// A task of the log ended by itself.
+    #[error("the log's {task} panicked")]
+    Panicked {
+        /// Which one.
+        task: &'static str,
+    },
     /// What was about to be signed is not what was submitted: the memory is not sound.
     #[error("entry {index}: its serialised form does not hash to its leaf")]
     Mismatch {
@@ -37,9 +43,7 @@ pub(super) struct StopSwitch {
 
 impl StopSwitch {
     pub(super) fn new() -> Self {
-        Self {
-            reason: Arc::new(watch::Sender::new(None)),
-        }
+        Self { reason: Arc::new(watch::Sender::new(None)) }
     }
 
     /// Stops the log; the first reason stays.
@@ -48,10 +52,7 @@ impl StopSwitch {
         let causes: Vec<String> = std::iter::successors(Some(error), |error| error.source())
             .map(ToString::to_string)
             .collect();
-        tracing::error!(
-            reason = causes.join(": "),
-            "the log stopped; restart to recover"
-        );
+        tracing::error!(reason = causes.join(": "), "the log stopped; restart to recover");
         self.reason.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert_with(|| Arc::new(reason));

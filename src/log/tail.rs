@@ -34,9 +34,7 @@ impl Tail {
     /// `partial_hashes` are its partial tiles, all of higher levels. [`Tail::append`] brings it to
     /// `head`.
     pub(super) fn new(head: Head, edge: TileEdge, partial_hashes: Vec<HashTile>) -> Self {
-        let by_kind = partial_hashes
-            .into_iter()
-            .map(|tile| (tile.tile.kind(), tile));
+        let by_kind = partial_hashes.into_iter().map(|tile| (tile.tile.kind(), tile));
         Self {
             head,
             edge,
@@ -76,14 +74,12 @@ impl Tail {
         let mut start = 0;
         for &end in &entries.ends {
             let open = &mut self.partial_entries;
-            open.bytes
-                .extend_from_slice(entries.bytes.get(start..end).unwrap_or_default());
+            open.bytes.extend_from_slice(entries.bytes.get(start..end).unwrap_or_default());
             open.ends.push(open.bytes.len());
             start = end;
             if open.ends.len() == usize::from(TILE_WIDTH) {
                 if let Some(tile) = Tile::entries(tile_index, TILE_WIDTH) {
-                    self.full
-                        .insert(tile, Bytes::from(mem::take(&mut open.bytes)));
+                    self.full.insert(tile, Bytes::from(mem::take(&mut open.bytes)));
                 }
                 open.ends.clear();
                 tile_index += 1;
@@ -98,14 +94,8 @@ impl Tail {
         let width = usize::from(tile.width());
         if tile.kind() == TileKind::Entries {
             let is_last = tile.index() == self.size() / u64::from(TILE_WIDTH);
-            let end = *self
-                .partial_entries
-                .ends
-                .get(width - 1)
-                .filter(|_| is_last)?;
-            return Some(Bytes::copy_from_slice(
-                self.partial_entries.bytes.get(..end)?,
-            ));
+            let end = *self.partial_entries.ends.get(width - 1).filter(|_| is_last)?;
+            return Some(Bytes::copy_from_slice(self.partial_entries.bytes.get(..end)?));
         }
         let last = self.partial_hashes.get(&tile.kind())?;
         let bytes = last.bytes.get(..width * Hash::LEN_BYTES)?;
@@ -119,18 +109,12 @@ impl Tail {
 
     /// All full tiles that wait for their flush.
     pub(super) fn unflushed(&self) -> Vec<(Tile, Bytes)> {
-        self.full
-            .iter()
-            .map(|(tile, bytes)| (*tile, bytes.clone()))
-            .collect()
+        self.full.iter().map(|(tile, bytes)| (*tile, bytes.clone())).collect()
     }
 
     /// How many full tiles of entries wait for their flush: nearly all the memory of a tail.
     pub(super) fn unflushed_entry_tiles(&self) -> usize {
-        self.full
-            .keys()
-            .filter(|tile| tile.kind() == TileKind::Entries)
-            .count()
+        self.full.keys().filter(|tile| tile.kind() == TileKind::Entries).count()
     }
 
     /// Lets go of tiles that the store has.

@@ -41,9 +41,7 @@ impl TokenAlgorithm {
 
     /// The algorithm of this exact name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// As `alg` has it.
@@ -103,24 +101,17 @@ mod tests {
             assert!(TokenAlgorithm::NAMES.contains(algorithm.name()));
             assert!(AlgorithmSet::ALL.contains(algorithm));
             let only = AlgorithmSet::from_names([algorithm.name()]);
-            assert!(
-                TokenAlgorithm::ALL
-                    .iter()
-                    .all(|&a| only.contains(a) == (a == algorithm))
-            );
+            assert!(TokenAlgorithm::ALL.iter().all(|&a| only.contains(a) == (a == algorithm)));
         }
     }
 
     #[test]
     fn nt_20_none_and_hmac_are_no_algorithms() {
-        for name in [
-            "none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "rs256", "ES256K",
-        ] {
+        for name in
+            ["none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "rs256", "ES256K"]
+        {
             assert_eq!(TokenAlgorithm::from_name(name), None, "{name}");
         }
-        assert_eq!(
-            AlgorithmSet::from_names(["none", "HS256"]),
-            AlgorithmSet::from_names([])
-        );
+        assert_eq!(AlgorithmSet::from_names(["none", "HS256"]), AlgorithmSet::from_names([]));
     }
 }

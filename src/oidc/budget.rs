@@ -16,12 +16,7 @@ pub(super) struct Budget {
 impl Budget {
     /// A full one.
     pub(super) fn new(burst: u64, refill_ms: u64) -> Self {
-        Self {
-            burst,
-            refill_ms,
-            left: burst,
-            counted_from: Timestamp::from_unix_ms(0),
-        }
+        Self { burst, refill_ms, left: burst, counted_from: Timestamp::from_unix_ms(0) }
     }
 
     /// Takes one, if there is one.
@@ -57,10 +52,7 @@ mod tests {
         let mut budget = Budget::new(3, 20_000);
         let start = Timestamp::from_unix_seconds(1_800_000_000);
         let granted = |budget: &mut Budget, from_ms: u64, to_ms: u64| {
-            (from_ms..to_ms)
-                .step_by(10)
-                .filter(|ms| budget.take(start.plus_ms(*ms)))
-                .count()
+            (from_ms..to_ms).step_by(10).filter(|ms| budget.take(start.plus_ms(*ms))).count()
         };
         assert_eq!(granted(&mut budget, 0, 10_000), 3);
         assert_eq!(granted(&mut budget, 10_000, 60_000), 2);

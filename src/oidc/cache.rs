@@ -61,9 +61,7 @@ pub(super) struct KeyCache {
 
 impl fmt::Debug for KeyCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyCache")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyCache").field("source", &self.source).finish_non_exhaustive()
     }
 }
 
@@ -105,10 +103,7 @@ impl KeyCache {
         now: Timestamp,
     ) -> Arc<Self> {
         let cache = Self::new(source, None);
-        cache.held.store(Some(Arc::new(HeldKeys {
-            fetched,
-            fetched_at: now,
-        })));
+        cache.held.store(Some(Arc::new(HeldKeys { fetched, fetched_at: now })));
         cache
     }
 
@@ -162,12 +157,7 @@ impl KeyCache {
     pub(super) fn ms_until_due(&self, now: Timestamp) -> Option<u64> {
         if let Some(failure) = &lock(&self.state).failure {
             let backoff_ms = FAILURE_HOLDS_MS << failure.in_a_row.min(5);
-            return Some(
-                failure
-                    .at
-                    .plus_ms(backoff_ms.min(MIN_FRESH_MS))
-                    .ms_since(now),
-            );
+            return Some(failure.at.plus_ms(backoff_ms.min(MIN_FRESH_MS)).ms_since(now));
         }
         let Some(held) = self.held.load_full() else {
             return Some(0);
@@ -185,10 +175,7 @@ impl KeyCache {
         CacheStatus {
             held: held.map(|held| (held.fetched.keys.len(), held.fetched_at)),
             usable: self.usable(now).is_some(),
-            failure: lock(&self.state)
-                .failure
-                .as_ref()
-                .map(|failure| failure.error.clone()),
+            failure: lock(&self.state).failure.as_ref().map(|failure| failure.error.clone()),
         }
     }
 
@@ -198,10 +185,7 @@ impl KeyCache {
 
     /// Waits, in a bounded crowd, for keys that are newer than those at hand.
     async fn fetch_for(self: &Arc<Self>, now: Timestamp) -> Result<Arc<HeldKeys>, FetchError> {
-        let _place = self
-            .waiting
-            .try_acquire()
-            .map_err(|_| FetchError::TooManyWaiting)?;
+        let _place = self.waiting.try_acquire().map_err(|_| FetchError::TooManyWaiting)?;
         self.flight(now)?.await
     }
 
@@ -216,10 +200,7 @@ impl KeyCache {
         {
             return Err(failure.error.clone());
         }
-        let newcomer = self
-            .newcomers
-            .as_ref()
-            .filter(|_| self.held.load().is_none());
+        let newcomer = self.newcomers.as_ref().filter(|_| self.held.load().is_none());
         let granted = newcomer.is_none_or(|all| lock(all).take(now)) && state.budget.take(now);
         if !granted {
             let failure = state.failure.as_ref().map(|failure| failure.error.clone());
@@ -233,14 +214,9 @@ impl KeyCache {
         if let Some(flight) = &state.flight {
             return flight.clone();
         }
-        let landing = Landing {
-            cache: Arc::clone(self),
-        };
+        let landing = Landing { cache: Arc::clone(self) };
         let task = tokio::spawn(async move { landing.cache.fetch(now).await });
-        let flight = task
-            .map(|ended| ended.unwrap_or(Err(FetchError::BrokenOff)))
-            .boxed()
-            .shared();
+        let flight = task.map(|ended| ended.unwrap_or(Err(FetchError::BrokenOff))).boxed().shared();
         state.flight = Some(flight.clone());
         flight
     }
@@ -250,32 +226,20 @@ impl KeyCache {
         let limit = Duration::from_millis(FETCH_TIMEOUT_MS);
         let answer = match tokio::time::timeout(limit, self.source.fetch()).await {
             Ok(answer) => answer,
-            Err(_) => Err(FetchError::TimedOut {
-                after_ms: FETCH_TIMEOUT_MS,
-            }),
+            Err(_) => Err(FetchError::TimedOut { after_ms: FETCH_TIMEOUT_MS }),
         };
         let mut state = lock(&self.state);
         match answer {
             Ok(fetched) => {
-                let held = Arc::new(HeldKeys {
-                    fetched,
-                    fetched_at: started,
-                });
+                let held = Arc::new(HeldKeys { fetched, fetched_at: started });
                 self.held.store(Some(Arc::clone(&held)));
                 state.failure = None;
                 state.absent.clear();
                 Ok(held)
             }
             Err(error) => {
-                let in_a_row = state
-                    .failure
-                    .as_ref()
-                    .map_or(0, |failure| failure.in_a_row + 1);
-                let failure = Failure {
-                    error: error.clone(),
-                    at: started,
-                    in_a_row,
-                };
+                let in_a_row = state.failure.as_ref().map_or(0, |failure| failure.in_a_row + 1);
+                let failure = Failure { error: error.clone(), at: started, in_a_row };
                 state.failure = Some(failure);
                 Err(error)
             }
@@ -286,13 +250,8 @@ impl KeyCache {
     /// stale key must not use up what all may ask.
     fn is_known_absent(&self, token: &UnverifiedToken<'_>, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
-        state
-            .absent
-            .retain(|(_, since)| now.ms_since(*since) < ABSENCE_HOLDS_MS);
-        state
-            .absent
-            .iter()
-            .any(|(key_id, _)| *key_id == token.header.key_id)
+        state.absent.retain(|(_, since)| now.ms_since(*since) < ABSENCE_HOLDS_MS);
+        state.absent.iter().any(|(key_id, _)| *key_id == token.header.key_id)
     }
 
     fn remember_absent(&self, token: &UnverifiedToken<'_>, now: Timestamp) {
@@ -348,11 +307,7 @@ impl HeldKeys {
         }
         let key_id = token.header.key_id.as_deref();
         let message = token.signing_input.as_bytes();
-        match self
-            .fetched
-            .keys
-            .verify(algorithm, key_id, message, &token.signature)
-        {
+        match self.fetched.keys.verify(algorithm, key_id, message, &token.signature) {
             Verdict::Verified => Ok(()),
             Verdict::NoSuchKey => Err(TokenError::NoSuchKey { algorithm }),
             Verdict::WrongSignature => Err(TokenError::Signature),
@@ -362,10 +317,9 @@ impl HeldKeys {
     fn fresh_ms(&self) -> Option<u64> {
         match self.fetched.lifetime {
             Lifetime::Fixed => None,
-            Lifetime::FreshFor { ms } => Some(
-                ms.unwrap_or(DEFAULT_FRESH_MS)
-                    .clamp(MIN_FRESH_MS, MAX_FRESH_MS),
-            ),
+            Lifetime::FreshFor { ms } => {
+                Some(ms.unwrap_or(DEFAULT_FRESH_MS).clamp(MIN_FRESH_MS, MAX_FRESH_MS))
+            }
         }
     }
 

@@ -28,10 +28,7 @@ enum Answer {
 impl Scripted {
     fn new(script: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         let script = Mutex::new(script.into_iter().collect());
-        Arc::new(Self {
-            script,
-            asked: AtomicUsize::new(0),
-        })
+        Arc::new(Self { script, asked: AtomicUsize::new(0) })
     }
 
     fn asked(&self) -> usize {
@@ -45,11 +42,7 @@ impl KeySource for Scripted {
         let answer = {
             let mut script = lock(&self.script);
             let last = script.len() == 1;
-            if last {
-                script[0].clone()
-            } else {
-                script.pop_front().unwrap()
-            }
+            if last { script[0].clone() } else { script.pop_front().unwrap() }
         };
         async move {
             // So that those who come at the same time meet the flight.
@@ -66,10 +59,7 @@ impl KeySource for Scripted {
 }
 
 fn failure() -> FetchError {
-    FetchError::Status {
-        url: "https://a.example".to_owned(),
-        status: 500,
-    }
+    FetchError::Status { url: "https://a.example".to_owned(), status: 500 }
 }
 
 fn keys_for<'k>(keys: impl IntoIterator<Item = &'k TestKey>, ms: Option<u64>) -> Answer {
@@ -85,9 +75,7 @@ fn token_of(key: &TestKey) -> String {
 }
 
 async fn verify(cache: &Arc<KeyCache>, text: &str, now: Timestamp) -> Result<(), TokenError> {
-    cache
-        .verify(&UnverifiedToken::parse(text).unwrap(), now)
-        .await
+    cache.verify(&UnverifiedToken::parse(text).unwrap(), now).await
 }
 
 fn unavailable(result: Result<(), TokenError>) -> FetchError {
@@ -142,10 +130,7 @@ async fn a_new_key_under_an_old_name_or_under_none_is_found_too() {
         assert_eq!(verify(&cache, &token_of(&old), NOW).await, Ok(()));
         assert_eq!(verify(&cache, &token_of(&new), NOW).await, Ok(()));
         // And what the issuer has withdrawn verifies nothing any more.
-        assert_eq!(
-            verify(&cache, &token_of(&old), NOW).await,
-            Err(TokenError::Signature)
-        );
+        assert_eq!(verify(&cache, &token_of(&old), NOW).await, Err(TokenError::Signature));
     }
 }
 
@@ -169,10 +154,7 @@ async fn nt_16_a_flood_of_unknown_keys_asks_a_few_times_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn nt_16_one_absent_key_is_remembered_and_leaves_the_budget_to_others() {
-    let (known, late) = (
-        TestKey::new("ES256", "known"),
-        TestKey::new("ES256", "late"),
-    );
+    let (known, late) = (TestKey::new("ES256", "known"), TestKey::new("ES256", "late"));
     let source = Scripted::new([
         keys_for([&known], None),
         keys_for([&known], None),
@@ -182,10 +164,7 @@ async fn nt_16_one_absent_key_is_remembered_and_leaves_the_budget_to_others() {
     assert_eq!(verify(&cache, &token_of(&known), NOW).await, Ok(()));
     let absent = token_of(&TestKey::new("ES256", "absent"));
     for _ in 0..100 {
-        assert!(matches!(
-            verify(&cache, &absent, NOW).await,
-            Err(TokenError::NoSuchKey { .. })
-        ));
+        assert!(matches!(verify(&cache, &absent, NOW).await, Err(TokenError::NoSuchKey { .. })));
     }
     assert_eq!(source.asked(), 2);
     assert_eq!(verify(&cache, &token_of(&late), NOW).await, Ok(()));
@@ -212,12 +191,9 @@ async fn nt_17_a_withdrawn_key_is_refused_once_its_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn freshness_is_bounded_both_ways() {
     let key = TestKey::new("ES256", "k");
-    for (said, fresh_ms) in [
-        (Some(0), 60_000),
-        (Some(90_000), 90_000),
-        (Some(u64::MAX), 3_600_000),
-        (None, 600_000),
-    ] {
+    for (said, fresh_ms) in
+        [(Some(0), 60_000), (Some(90_000), 90_000), (Some(u64::MAX), 3_600_000), (None, 600_000)]
+    {
         let source = Scripted::new([keys_for([&key], said)]);
         let cache = KeyCache::new(Arc::clone(&source) as _, None);
         assert_eq!(cache.ms_until_due(NOW), Some(0));
@@ -259,10 +235,7 @@ async fn nt_18_could_not_ask_is_not_no_such_key() {
     assert!(source.asked() <= 4, "{}", source.asked());
     // A key that we have, and that did not sign this, is the caller's fault whatever the issuer.
     let forged = token_of(&TestKey::new("ES256", "k"));
-    assert_eq!(
-        verify(&cache, &forged, NOW).await,
-        Err(TokenError::Signature)
-    );
+    assert_eq!(verify(&cache, &forged, NOW).await, Err(TokenError::Signature));
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,12 +254,7 @@ async fn nt_18_an_issuer_that_hangs_costs_a_bounded_wait_for_a_bounded_crowd() {
     for member in crowd {
         match member.await.unwrap() {
             FetchError::TooManyWaiting => turned_away += 1,
-            error => assert_eq!(
-                error,
-                FetchError::TimedOut {
-                    after_ms: FETCH_TIMEOUT_MS
-                }
-            ),
+            error => assert_eq!(error, FetchError::TimedOut { after_ms: FETCH_TIMEOUT_MS }),
         }
     }
     assert_eq!(turned_away, 10);
@@ -305,10 +273,7 @@ async fn a_failed_issuer_is_asked_again_and_recovers() {
     assert_eq!(unavailable(verify(&cache, &token, NOW).await), failure());
     assert_eq!(source.asked(), 1);
     let later = NOW.plus_ms(FAILURE_HOLDS_MS);
-    assert_eq!(
-        unavailable(verify(&cache, &token, later).await),
-        FetchError::BrokenOff
-    );
+    assert_eq!(unavailable(verify(&cache, &token, later).await), FetchError::BrokenOff);
     assert_eq!(verify(&cache, &token, later).await, Ok(()));
     assert_eq!(cache.status(later).failure, None);
 }

@@ -46,10 +46,7 @@ pub(super) fn check(
     let expires_at = check_expiry(payload, now)?;
     check_not_before(payload, now)?;
     check_issued_at(payload, expected.max_age_seconds, now)?;
-    Ok(CheckedClaims {
-        subject,
-        expires_at,
-    })
+    Ok(CheckedClaims { subject, expires_at })
 }
 
 /// `aud` is our client id, or an array of strings that contains it. An array may name others too:
@@ -57,10 +54,7 @@ pub(super) fn check(
 /// relying parties make such tokens. Compared byte by byte.
 fn check_audience(payload: &Map<String, Value>, client_id: &str) -> Result<(), TokenError> {
     let claim = "aud";
-    let wrong = TokenError::ClaimValue {
-        claim,
-        expected: "a string or an array of strings",
-    };
+    let wrong = TokenError::ClaimValue { claim, expected: "a string or an array of strings" };
     let named = match payload.get(claim) {
         None => return Err(TokenError::ClaimMissing { claim }),
         Some(Value::String(audience)) => audience == client_id,
@@ -72,22 +66,14 @@ fn check_audience(payload: &Map<String, Value>, client_id: &str) -> Result<(), T
         }
         Some(_) => return Err(wrong),
     };
-    if named {
-        Ok(())
-    } else {
-        Err(TokenError::Audience {
-            expected: client_id.to_owned(),
-        })
-    }
+    if named { Ok(()) } else { Err(TokenError::Audience { expected: client_id.to_owned() }) }
 }
 
 /// RFC 7519, section 4.1.4: "on or after which the JWT MUST NOT be accepted".
 fn check_expiry(payload: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, TokenError> {
     let expires_at = required_date(payload, "exp")?;
     if expires_at <= now {
-        return Err(TokenError::Expired {
-            seconds_ago: now.ms_since(expires_at) / 1000,
-        });
+        return Err(TokenError::Expired { seconds_ago: now.ms_since(expires_at) / 1000 });
     }
     let ahead_ms = expires_at.ms_since(now);
     if ahead_ms > MAX_TOKEN_LIFETIME_MS {
@@ -105,9 +91,7 @@ fn check_not_before(payload: &Map<String, Value>, now: Timestamp) -> Result<(), 
     };
     let ahead_ms = not_before.ms_since(now);
     if ahead_ms > MAX_CLOCK_SKEW_MS {
-        return Err(TokenError::NotYetValid {
-            seconds_ahead: ahead_ms / 1000,
-        });
+        return Err(TokenError::NotYetValid { seconds_ahead: ahead_ms / 1000 });
     }
     Ok(())
 }
@@ -121,17 +105,12 @@ fn check_issued_at(
     let issued_at = required_date(payload, "iat")?;
     let ahead_ms = issued_at.ms_since(now);
     if ahead_ms > MAX_CLOCK_SKEW_MS {
-        return Err(TokenError::IssuedInFuture {
-            seconds_ahead: ahead_ms / 1000,
-        });
+        return Err(TokenError::IssuedInFuture { seconds_ahead: ahead_ms / 1000 });
     }
     let age_ms = now.ms_since(issued_at);
     match max_age_seconds {
         Some(max_age_seconds) if age_ms > max_age_seconds.saturating_mul(1000) => {
-            Err(TokenError::TooOld {
-                age_seconds: age_ms / 1000,
-                max_age_seconds,
-            })
+            Err(TokenError::TooOld { age_seconds: age_ms / 1000, max_age_seconds })
         }
         _ => Ok(()),
     }
@@ -144,10 +123,7 @@ fn non_empty_string<'p>(
     match payload.get(claim) {
         None => Err(TokenError::ClaimMissing { claim }),
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        Some(_) => Err(TokenError::ClaimValue {
-            claim,
-            expected: "a string that is not empty",
-        }),
+        Some(_) => Err(TokenError::ClaimValue { claim, expected: "a string that is not empty" }),
     }
 }
 
@@ -168,10 +144,7 @@ fn date(
     let Some(value) = payload.get(claim) else {
         return Ok(None);
     };
-    let wrong = TokenError::ClaimValue {
-        claim,
-        expected: "a number of seconds since 1970",
-    };
+    let wrong = TokenError::ClaimValue { claim, expected: "a number of seconds since 1970" };
     let Value::Number(number) = value else {
         return Err(wrong);
     };
@@ -231,10 +204,8 @@ mod tests {
 
     fn check_all(claims: &Map<String, Value>) -> Result<CheckedClaims, TokenError> {
         issuer(claims)?;
-        let expected = Expectations {
-            client_id: "sigstore".to_owned(),
-            max_age_seconds: Some(3600),
-        };
+        let expected =
+            Expectations { client_id: "sigstore".to_owned(), max_age_seconds: Some(3600) };
         check(claims, &expected, NOW)
     }
 
@@ -260,14 +231,7 @@ mod tests {
     #[test]
     fn iss_and_sub_are_strings_with_something_in_them() {
         for claim in ["iss", "sub"] {
-            for value in [
-                json!(""),
-                json!(1),
-                json!(null),
-                json!(["a"]),
-                json!({}),
-                json!(true),
-            ] {
+            for value in [json!(""), json!(1), json!(null), json!(["a"]), json!({}), json!(true)] {
                 let error = check_with(claim, value.clone()).unwrap_err();
                 let named = matches!(error, TokenError::ClaimValue { claim: c, .. } if c == claim);
                 assert!(named, "{claim} {value}");
@@ -277,11 +241,7 @@ mod tests {
 
     #[test]
     fn nt_21_aud_is_ours_or_contains_ours_exactly() {
-        for value in [
-            json!("sigstore"),
-            json!(["sigstore"]),
-            json!(["other", "sigstore"]),
-        ] {
+        for value in [json!("sigstore"), json!(["sigstore"]), json!(["other", "sigstore"])] {
             assert!(check_with("aud", value.clone()).is_ok(), "{value}");
         }
         for value in [
@@ -307,10 +267,7 @@ mod tests {
             json!([["sigstore"]]),
         ] {
             let error = check_with("aud", value.clone()).unwrap_err();
-            assert!(
-                matches!(error, TokenError::ClaimValue { claim: "aud", .. }),
-                "{value}"
-            );
+            assert!(matches!(error, TokenError::ClaimValue { claim: "aud", .. }), "{value}");
         }
     }
 
@@ -355,9 +312,7 @@ mod tests {
         );
         assert_eq!(
             check_with("exp", 0).unwrap_err(),
-            TokenError::Expired {
-                seconds_ago: 1_800_000_000
-            }
+            TokenError::Expired { seconds_ago: 1_800_000_000 }
         );
         assert!(check_with("exp", 1_800_000_001).is_ok());
         let last = 1_800_000_000 + MAX_TOKEN_LIFETIME_MS / 1000;
@@ -381,12 +336,6 @@ mod tests {
     fn nt_24_a_token_older_than_its_issuer_allows_is_refused() {
         assert!(check_with("iat", 1_800_000_000 - 3600).is_ok());
         let error = check_with("iat", 1_800_000_000 - 3601).unwrap_err();
-        assert_eq!(
-            error,
-            TokenError::TooOld {
-                age_seconds: 3601,
-                max_age_seconds: 3600
-            }
-        );
+        assert_eq!(error, TokenError::TooOld { age_seconds: 3601, max_age_seconds: 3600 });
     }
 }

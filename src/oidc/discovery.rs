@@ -32,14 +32,9 @@ impl KeySource for Discovery {
 
 impl Discovery {
     async fn ask(&self) -> Result<FetchedKeys, FetchError> {
-        let refused = |uri: &str, reason| FetchError::KeysElsewhere {
-            uri: uri.to_owned(),
-            reason,
-        };
-        let (url, chosen_by) = self
-            .origins
-            .discovery_url()
-            .map_err(|reason| refused(&self.issuer, reason))?;
+        let refused = |uri: &str, reason| FetchError::KeysElsewhere { uri: uri.to_owned(), reason };
+        let (url, chosen_by) =
+            self.origins.discovery_url().map_err(|reason| refused(&self.issuer, reason))?;
         let document = self.fetcher.get(&url, chosen_by).await?;
         let provider = Provider::parse(url.as_str(), &document.bytes, &self.issuer)?;
 
@@ -53,9 +48,7 @@ impl Discovery {
         Ok(FetchedKeys {
             keys,
             algorithms: provider.algorithms,
-            lifetime: Lifetime::FreshFor {
-                ms: document.fresh_ms,
-            },
+            lifetime: Lifetime::FreshFor { ms: document.fresh_ms },
         })
     }
 }
@@ -69,10 +62,7 @@ struct Provider {
 
 impl Provider {
     fn parse(url: &str, bytes: &[u8], issuer: &str) -> Result<Self, FetchError> {
-        let not = |reason| FetchError::NotDiscovery {
-            url: url.to_owned(),
-            reason,
-        };
+        let not = |reason| FetchError::NotDiscovery { url: url.to_owned(), reason };
         let document = json::parse_object(bytes, MAX_VALUES)
             .map_err(|_| not("it is not a JSON object without duplicate names"))?;
         let text = |member: &str| document.get(member).and_then(Value::as_str);
@@ -80,34 +70,20 @@ impl Provider {
         let says = text("issuer").ok_or_else(|| not("it has no 'issuer'"))?;
         // Section 4.3: "MUST exactly match".
         if says != issuer {
-            let says = says
-                .chars()
-                .take(200)
-                .flat_map(char::escape_default)
-                .collect();
-            return Err(FetchError::WrongIssuer {
-                url: url.to_owned(),
-                says,
-            });
+            let says = says.chars().take(200).flat_map(char::escape_default).collect();
+            return Err(FetchError::WrongIssuer { url: url.to_owned(), says });
         }
-        let jwks_uri = text("jwks_uri")
-            .ok_or_else(|| not("it has no 'jwks_uri'"))?
-            .to_owned();
+        let jwks_uri = text("jwks_uri").ok_or_else(|| not("it has no 'jwks_uri'"))?.to_owned();
         let algorithms = match document.get("id_token_signing_alg_values_supported") {
             None => AlgorithmSet::DEFAULT,
             Some(Value::Array(names)) => {
                 AlgorithmSet::from_names(names.iter().filter_map(Value::as_str))
             }
             Some(_) => {
-                return Err(not(
-                    "'id_token_signing_alg_values_supported' is not an array",
-                ));
+                return Err(not("'id_token_signing_alg_values_supported' is not an array"));
             }
         };
-        Ok(Self {
-            jwks_uri,
-            algorithms,
-        })
+        Ok(Self { jwks_uri, algorithms })
     }
 }
 
@@ -130,24 +106,13 @@ mod tests {
 
     #[test]
     fn nt_13_a_document_of_another_issuer_is_refused() {
-        for says in [
-            "https://b.example",
-            "https://a.example/",
-            "https://A.example",
-            "",
-        ] {
+        for says in ["https://b.example", "https://a.example/", "https://A.example", ""] {
             let error = parse(&json!({"issuer": says, "jwks_uri": "x"})).unwrap_err();
             assert!(matches!(error, FetchError::WrongIssuer { .. }), "{says}");
         }
-        for document in [
-            json!({"jwks_uri": "x"}),
-            json!({"issuer": [ISSUER], "jwks_uri": "x"}),
-        ] {
+        for document in [json!({"jwks_uri": "x"}), json!({"issuer": [ISSUER], "jwks_uri": "x"})] {
             let error = parse(&document).unwrap_err();
-            assert!(
-                matches!(error, FetchError::NotDiscovery { .. }),
-                "{document}"
-            );
+            assert!(matches!(error, FetchError::NotDiscovery { .. }), "{document}");
         }
     }
 
@@ -157,9 +122,7 @@ mod tests {
             let member = "id_token_signing_alg_values_supported";
             parse(&json!({"issuer": ISSUER, "jwks_uri": "x", member: value})).map(|p| p.algorithms)
         };
-        let silent = parse(&json!({"issuer": ISSUER, "jwks_uri": "x"}))
-            .unwrap()
-            .algorithms;
+        let silent = parse(&json!({"issuer": ISSUER, "jwks_uri": "x"})).unwrap().algorithms;
         assert!(silent.contains(TokenAlgorithm::Rs256));
         assert!(!silent.contains(TokenAlgorithm::Es256));
         let said = algorithms(json!(["ES256", "HS256", "none"])).unwrap();

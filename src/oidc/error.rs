@@ -28,10 +28,7 @@ pub enum TokenError {
     HeaderMember { member: &'static str },
     /// `alg`, `typ` or `kid` is not of the type or form that RFC 7515 gives it.
     #[error("the token's header member '{member}' must be {expected}")]
-    HeaderValue {
-        member: &'static str,
-        expected: &'static str,
-    },
+    HeaderValue { member: &'static str, expected: &'static str },
     /// `none`, HMAC, or an algorithm that nobody knows.
     #[error("the token's 'alg' is not one of {}", TokenAlgorithm::NAMES)]
     UnsupportedAlgorithm,
@@ -40,10 +37,7 @@ pub enum TokenError {
     ClaimMissing { claim: &'static str },
     /// A claim is of the wrong JSON type, or empty.
     #[error("the token's '{claim}' claim must be {expected}")]
-    ClaimValue {
-        claim: &'static str,
-        expected: &'static str,
-    },
+    ClaimValue { claim: &'static str, expected: &'static str },
     /// No issuer of that exact text is configured.
     #[error("the token's issuer '{issuer}' is not one that this service accepts")]
     UnknownIssuer {
@@ -64,16 +58,10 @@ pub enum TokenError {
     IssuedInFuture { seconds_ahead: u64 },
     /// Older than the issuer's `max_age_seconds`.
     #[error("the token was issued {age_seconds} s ago; at most {max_age_seconds} s are accepted")]
-    TooOld {
-        age_seconds: u64,
-        max_age_seconds: u64,
-    },
+    TooOld { age_seconds: u64, max_age_seconds: u64 },
     /// `exp` is further ahead than any identity token should be good for.
     #[error("the token expires {seconds_ahead} s from now; at most {max_seconds} s are accepted")]
-    LivesTooLong {
-        seconds_ahead: u64,
-        max_seconds: u64,
-    },
+    LivesTooLong { seconds_ahead: u64, max_seconds: u64 },
     /// The issuer does not advertise that algorithm.
     #[error("the token is signed with {algorithm}, which its issuer does not advertise")]
     AlgorithmNotAdvertised { algorithm: TokenAlgorithm },

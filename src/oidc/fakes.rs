@@ -29,10 +29,8 @@ enum Secret {
 
 impl TestKey {
     pub(crate) fn new(alg: &'static str, kid: &str) -> Self {
-        let ec = |crv, algorithm| Secret::Ec {
-            crv,
-            pair: EcdsaKeyPair::generate(algorithm).unwrap(),
-        };
+        let ec =
+            |crv, algorithm| Secret::Ec { crv, pair: EcdsaKeyPair::generate(algorithm).unwrap() };
         let secret = match alg {
             "ES256" => ec("P-256", &signature::ECDSA_P256_SHA256_FIXED_SIGNING),
             "ES384" => ec("P-384", &signature::ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -40,11 +38,7 @@ impl TestKey {
             "EdDSA" => Secret::Ed25519(Ed25519KeyPair::generate().unwrap()),
             _ => Secret::Rsa,
         };
-        Self {
-            kid: Some(kid.to_owned()),
-            alg,
-            secret,
-        }
+        Self { kid: Some(kid.to_owned()), alg, secret }
     }
 
     pub(crate) fn without_kid(self) -> Self {
@@ -89,9 +83,7 @@ impl TestKey {
                     other => panic!("{other} is no RSA algorithm"),
                 };
                 let mut signed = vec![0; rsa_pair().public_modulus_len()];
-                rsa_pair()
-                    .sign(encoding, &random, message, &mut signed)
-                    .unwrap();
+                rsa_pair().sign(encoding, &random, message, &mut signed).unwrap();
                 signed
             }
         }

@@ -42,10 +42,9 @@ impl Fetcher {
     /// The PEM text holds no certificate.
     pub(super) fn trusting_only(ca_cert_pem: Vec<u8>) -> Result<Self, &'static str> {
         match Certificate::from_pem_bundle(&ca_cert_pem) {
-            Ok(certificates) if !certificates.is_empty() => Ok(Self {
-                ca_cert_pem: Some(ca_cert_pem),
-                ..Self::default()
-            }),
+            Ok(certificates) if !certificates.is_empty() => {
+                Ok(Self { ca_cert_pem: Some(ca_cert_pem), ..Self::default() })
+            }
             _ => Err("ca-cert is not a PEM certificate"),
         }
     }
@@ -61,16 +60,10 @@ impl Fetcher {
         let response = request.send().await.map_err(|error| failure(url, &error))?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(FetchError::Redirect {
-                url: url.to_string(),
-                status: status.as_u16(),
-            });
+            return Err(FetchError::Redirect { url: url.to_string(), status: status.as_u16() });
         }
         if status != reqwest::StatusCode::OK {
-            return Err(FetchError::Status {
-                url: url.to_string(),
-                status: status.as_u16(),
-            });
+            return Err(FetchError::Status { url: url.to_string(), status: status.as_u16() });
         }
         let fresh_ms = fresh_ms(response.headers());
         let bytes = bounded_body(url, response).await?;
@@ -97,22 +90,12 @@ impl Fetcher {
 }
 
 async fn bounded_body(url: &Url, mut response: reqwest::Response) -> Result<Vec<u8>, FetchError> {
-    let too_large = || FetchError::TooLarge {
-        url: url.to_string(),
-        max_bytes: MAX_BODY_BYTES,
-    };
-    if response
-        .content_length()
-        .is_some_and(|length| length > MAX_BODY_BYTES as u64)
-    {
+    let too_large = || FetchError::TooLarge { url: url.to_string(), max_bytes: MAX_BODY_BYTES };
+    if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| failure(url, &error))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(url, &error))? {
         if body.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(too_large());
         }
@@ -123,9 +106,7 @@ async fn bounded_body(url: &Url, mut response: reqwest::Response) -> Result<Vec<
 
 fn failure(url: &Url, error: &reqwest::Error) -> FetchError {
     if error.is_timeout() {
-        return FetchError::TimedOut {
-            after_ms: REQUEST_TIMEOUT_MS,
-        };
+        return FetchError::TimedOut { after_ms: REQUEST_TIMEOUT_MS };
     }
     // The cause at the bottom says it best: "Connection refused", "invalid peer certificate".
     let mut reason = "the request failed".to_owned();
@@ -134,19 +115,13 @@ fn failure(url: &Url, error: &reqwest::Error) -> FetchError {
         reason = inner.to_string();
         cause = inner.source();
     }
-    FetchError::Unreachable {
-        url: url.to_string(),
-        reason,
-    }
+    FetchError::Unreachable { url: url.to_string(), reason }
 }
 
 /// RFC 9111, section 5.2.2. What must not be reused is as good as stale at once; the cache has a
 /// lower bound of its own.
 fn fresh_ms(headers: &HeaderMap) -> Option<u64> {
-    let values = headers
-        .get_all(CACHE_CONTROL)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let mut fresh_ms = None;
     for directive in values.flat_map(|value| value.split(',')).map(str::trim) {
         let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
@@ -195,21 +170,11 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = Url::parse(&format!("https://localhost:{port}/keys")).unwrap();
-        let refused = Fetcher::default()
-            .get(&url, ChosenBy::Stranger)
-            .await
-            .unwrap_err();
-        let FetchError::Unreachable { reason, .. } = refused else {
-            panic!("{refused:?}")
-        };
+        let refused = Fetcher::default().get(&url, ChosenBy::Stranger).await.unwrap_err();
+        let FetchError::Unreachable { reason, .. } = refused else { panic!("{refused:?}") };
         assert_eq!(reason, "the host resolves to an address that is not public");
         let plain = Url::parse(&format!("http://localhost:{port}/keys")).unwrap();
-        assert!(
-            Fetcher::default()
-                .get(&plain, ChosenBy::Stranger)
-                .await
-                .is_err()
-        );
+        assert!(Fetcher::default().get(&plain, ChosenBy::Stranger).await.is_err());
         let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(nobody.is_err(), "a connection was opened");
     }

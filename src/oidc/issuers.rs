@@ -48,18 +48,11 @@ impl IssuerTable {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssuerTableError> {
         let shared_fetcher = Arc::new(Fetcher::default());
-        let mut table = Self {
-            listed: HashMap::new(),
-            wildcards: Vec::new(),
-            clock,
-        };
+        let mut table = Self { listed: HashMap::new(), wildcards: Vec::new(), clock };
         for entry in settings {
             if entry.client_id.is_empty() {
                 let reason = "client-id is empty";
-                return Err(IssuerTableError::Setting {
-                    name: entry.name,
-                    reason,
-                });
+                return Err(IssuerTableError::Setting { name: entry.name, reason });
             }
             if entry.name.contains('*') {
                 table.add_wildcard(&entry, &shared_fetcher)?;
@@ -115,22 +108,11 @@ impl IssuerTable {
         if let Some(issuer) = self.listed.get(name) {
             return Ok(Arc::clone(issuer));
         }
-        let matching = self
-            .wildcards
-            .iter()
-            .find(|wildcard| wildcard.matches(name));
+        let matching = self.wildcards.iter().find(|wildcard| wildcard.matches(name));
         let unknown = || TokenError::UnknownIssuer {
-            issuer: name
-                .chars()
-                .take(MAX_NAME_SHOWN)
-                .flat_map(char::escape_default)
-                .collect(),
+            issuer: name.chars().take(MAX_NAME_SHOWN).flat_map(char::escape_default).collect(),
         };
-        matching
-            .ok_or_else(unknown)?
-            .issuer(name)
-            .await
-            .ok_or_else(unknown)
+        matching.ok_or_else(unknown)?.issuer(name).await.ok_or_else(unknown)
     }
 
     fn add_listed(
@@ -140,9 +122,7 @@ impl IssuerTable {
     ) -> Result<(), IssuerTableError> {
         let name: Arc<str> = entry.name.as_str().into();
         if self.listed.contains_key(&name) {
-            return Err(IssuerTableError::Twice {
-                name: entry.name.clone(),
-            });
+            return Err(IssuerTableError::Twice { name: entry.name.clone() });
         }
         let issuer = Issuer {
             name: Arc::clone(&name),
@@ -159,10 +139,8 @@ impl IssuerTable {
         shared_fetcher: &Arc<Fetcher>,
     ) -> Result<(), IssuerTableError> {
         let wildcard = Wildcard::new(entry, shared_fetcher)?;
-        let overlapping = self
-            .wildcards
-            .iter()
-            .find(|other| other.pattern.overlaps(&wildcard.pattern));
+        let overlapping =
+            self.wildcards.iter().find(|other| other.pattern.overlaps(&wildcard.pattern));
         if let Some(other) = overlapping {
             return Err(IssuerTableError::Overlap {
                 name: entry.name.clone(),
@@ -262,11 +240,7 @@ impl Issuer {
                 }
             }
         };
-        IssuerStatus {
-            name: self.name.as_ref().to_owned(),
-            state,
-            last_failure: cache.failure,
-        }
+        IssuerStatus { name: self.name.as_ref().to_owned(), state, last_failure: cache.failure }
     }
 }
 
@@ -286,9 +260,7 @@ impl Rules {
                 client_id: entry.client_id.clone(),
                 max_age_seconds: entry.max_age_seconds,
             },
-            replay_guard: entry
-                .replay_guard
-                .then(|| ReplayGuard::new(replay::CAPACITY)),
+            replay_guard: entry.replay_guard.then(|| ReplayGuard::new(replay::CAPACITY)),
         }
     }
 }
@@ -298,10 +270,7 @@ fn listed_keys(
     shared_fetcher: &Arc<Fetcher>,
     now: Timestamp,
 ) -> Result<Arc<KeyCache>, IssuerTableError> {
-    let wrong = |reason| IssuerTableError::Setting {
-        name: entry.name.clone(),
-        reason,
-    };
+    let wrong = |reason| IssuerTableError::Setting { name: entry.name.clone(), reason };
     // Nobody is asked for static keys, so http is harmless there; but a name must be no puzzle.
     let is_static = matches!(entry.keys, KeyOrigin::Static { .. });
     let allow_http = entry.allow_http || is_static;
@@ -311,20 +280,11 @@ fn listed_keys(
         KeyOrigin::Discovery { ca_cert_pem } => {
             let fetcher = fetcher(ca_cert_pem.as_ref(), shared_fetcher).map_err(wrong)?;
             let issuer = entry.name.as_str().into();
-            Ok(KeyCache::new(
-                Arc::new(Discovery {
-                    issuer,
-                    origins,
-                    fetcher,
-                }),
-                None,
-            ))
+            Ok(KeyCache::new(Arc::new(Discovery { issuer, origins, fetcher }), None))
         }
         KeyOrigin::Static { jwks_json } => {
-            let keys = KeySet::parse(jwks_json).map_err(|source| IssuerTableError::Keys {
-                name: entry.name.clone(),
-                source,
-            })?;
+            let keys = KeySet::parse(jwks_json)
+                .map_err(|source| IssuerTableError::Keys { name: entry.name.clone(), source })?;
             let source = StaticKeys { keys };
             let fetched = source.answer();
             Ok(KeyCache::holding(Arc::new(source), fetched, now))
@@ -365,22 +325,15 @@ impl Wildcard {
         entry: &IssuerSettings,
         shared_fetcher: &Arc<Fetcher>,
     ) -> Result<Self, IssuerTableError> {
-        let wrong = |reason| IssuerTableError::Setting {
-            name: entry.name.clone(),
-            reason,
-        };
+        let wrong = |reason| IssuerTableError::Setting { name: entry.name.clone(), reason };
         if entry.allow_http {
             return Err(wrong("allow-http is not for patterns"));
         }
         let KeyOrigin::Discovery { ca_cert_pem } = &entry.keys else {
-            return Err(wrong(
-                "static keys are not for patterns: each issuer has its own",
-            ));
+            return Err(wrong("static keys are not for patterns: each issuer has its own"));
         };
-        let origins = entry
-            .allowed_key_origins
-            .iter()
-            .map(|text| origin::listed_origin(text, false));
+        let origins =
+            entry.allowed_key_origins.iter().map(|text| origin::listed_origin(text, false));
         Ok(Self {
             pattern: Pattern::parse(&entry.name).map_err(wrong)?,
             rules: Arc::new(Rules::new(entry)),
@@ -405,11 +358,7 @@ impl Wildcard {
         }
         let origins = KeyOrigins::of_stranger(name, self.listed_origins.clone()).ok()?;
         let fetcher = Arc::clone(&self.fetcher);
-        let source = Arc::new(Discovery {
-            issuer: name.into(),
-            origins,
-            fetcher,
-        });
+        let source = Arc::new(Discovery { issuer: name.into(), origins, fetcher });
         let issuer = Arc::new(Issuer {
             name: name.into(),
             rules: Arc::clone(&self.rules),
@@ -422,9 +371,7 @@ impl Wildcard {
     fn status(&self) -> IssuerStatus {
         IssuerStatus {
             name: self.pattern.text().to_owned(),
-            state: IssuerState::Wildcard {
-                issuers: self.known.entry_count(),
-            },
+            state: IssuerState::Wildcard { issuers: self.known.entry_count() },
             last_failure: None,
         }
     }

@@ -19,17 +19,11 @@ pub(super) fn parse_object(
     bytes: &[u8],
     max_values: usize,
 ) -> Result<Map<String, Value>, JsonFault> {
-    let budget = Budget {
-        values_left: Cell::new(max_values),
-        fault: Cell::new(None),
-    };
+    let budget = Budget { values_left: Cell::new(max_values), fault: Cell::new(None) };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = StrictValue {
-        budget: &budget,
-        depth_left: MAX_DEPTH,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value));
+    let parsed = StrictValue { budget: &budget, depth_left: MAX_DEPTH }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     match parsed {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(JsonFault::NotAnObject),
@@ -166,10 +160,7 @@ mod tests {
     #[test]
     fn nt_25_duplicate_keys_are_refused_at_every_level() {
         assert_eq!(fault(r#"{"iss":"a","iss":"b"}"#), JsonFault::DuplicateKey);
-        assert_eq!(
-            fault(r#"{"iss":"a","\u0069ss":"b"}"#),
-            JsonFault::DuplicateKey
-        );
+        assert_eq!(fault(r#"{"iss":"a","\u0069ss":"b"}"#), JsonFault::DuplicateKey);
         assert_eq!(fault(r#"{"a":{"b":1,"b":1}}"#), JsonFault::DuplicateKey);
         assert_eq!(fault(r#"{"a":[{"b":1,"b":1}]}"#), JsonFault::DuplicateKey);
     }
@@ -177,50 +168,30 @@ mod tests {
     #[test]
     fn nt_01_depth_and_number_of_values_are_bounded() {
         let deep = |levels: usize| {
-            format!(
-                "{{\"a\":{}{}}}",
-                "[".repeat(levels - 1),
-                "]".repeat(levels - 1)
-            )
+            format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1))
         };
         assert!(parse_object(deep(MAX_DEPTH).as_bytes(), 100).is_ok());
         assert_eq!(fault(&deep(MAX_DEPTH + 1)), JsonFault::TooDeep);
         assert_eq!(fault(&deep(10_000)), JsonFault::TooDeep);
 
         let members: Vec<String> = (0..100_000).map(|i| format!("\"k{i}\":0")).collect();
-        assert_eq!(
-            fault(&format!("{{{}}}", members.join(","))),
-            JsonFault::TooManyValues
-        );
+        assert_eq!(fault(&format!("{{{}}}", members.join(","))), JsonFault::TooManyValues);
         // The object itself is a value too.
         assert!(parse_object(format!("{{{}}}", members[..99].join(",")).as_bytes(), 100).is_ok());
-        assert_eq!(
-            fault(&format!("{{{}}}", members[..100].join(","))),
-            JsonFault::TooManyValues
-        );
+        assert_eq!(fault(&format!("{{{}}}", members[..100].join(","))), JsonFault::TooManyValues);
     }
 
     #[test]
     fn whatever_is_not_one_whole_object_is_refused() {
-        for text in [
-            "",
-            "{",
-            "{} {}",
-            "{}x",
-            "{'a':1}",
-            "{\"a\":NaN}",
-            "{\"a\":1e400}",
-            "\u{feff}{}",
-        ] {
+        for text in
+            ["", "{", "{} {}", "{}x", "{'a':1}", "{\"a\":NaN}", "{\"a\":1e400}", "\u{feff}{}"]
+        {
             assert_eq!(fault(text), JsonFault::Syntax, "{text}");
         }
         for text in ["[]", "\"a\"", "1", "null"] {
             assert_eq!(fault(text), JsonFault::NotAnObject, "{text}");
         }
-        assert_eq!(
-            parse_object(b"{\"a\":\"\xff\"}", 100),
-            Err(JsonFault::Syntax)
-        );
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}", 100), Err(JsonFault::Syntax));
     }
 
     proptest! {

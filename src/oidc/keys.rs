@@ -61,25 +61,16 @@ impl KeySet {
             return Err(KeySetError::NoKeysMember);
         };
         if entries.len() > MAX_KEYS {
-            return Err(KeySetError::TooMany {
-                keys: entries.len(),
-                max: MAX_KEYS,
-            });
+            return Err(KeySetError::TooMany { keys: entries.len(), max: MAX_KEYS });
         }
-        let mut set = Self {
-            keys: Vec::new(),
-            skipped: 0,
-        };
+        let mut set = Self { keys: Vec::new(), skipped: 0 };
         let mut by_id: HashMap<String, Material> = HashMap::new();
         for entry in entries {
             let Some(jwk) = entry.as_object() else {
                 set.skipped += 1;
                 continue;
             };
-            if PRIVATE_MEMBERS
-                .iter()
-                .any(|&member| jwk.contains_key(member))
-            {
+            if PRIVATE_MEMBERS.iter().any(|&member| jwk.contains_key(member)) {
                 return Err(KeySetError::PrivateKey);
             }
             let Some((key, material)) = VerificationKey::from_jwk(jwk) else {
@@ -99,11 +90,7 @@ impl KeySet {
                 }
             }
         }
-        if set.keys.is_empty() {
-            Err(KeySetError::NoUsableKey)
-        } else {
-            Ok(set)
-        }
+        if set.keys.is_empty() { Err(KeySetError::NoUsableKey) } else { Ok(set) }
     }
 
     /// How many keys can be used.
@@ -131,12 +118,7 @@ impl KeySet {
         signature: &[u8],
     ) -> Verdict {
         let named = |key: &&VerificationKey| key_id.is_none() || key.id.as_deref() == key_id;
-        let fitting = || {
-            self.keys
-                .iter()
-                .filter(named)
-                .filter_map(|key| key.verifier(algorithm))
-        };
+        let fitting = || self.keys.iter().filter(named).filter_map(|key| key.verifier(algorithm));
         if !(1..=MAX_KEYS_TRIED).contains(&fitting().take(MAX_KEYS_TRIED + 1).count()) {
             return Verdict::NoSuchKey;
         }
@@ -180,11 +162,7 @@ struct VerificationKey {
 
 impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let algorithms: Vec<_> = self
-            .verifiers
-            .iter()
-            .map(|(algorithm, _)| algorithm)
-            .collect();
+        let algorithms: Vec<_> = self.verifiers.iter().map(|(algorithm, _)| algorithm).collect();
         write!(f, "VerificationKey({:?}, {algorithms:?})", self.id)
     }
 }
@@ -227,9 +205,7 @@ impl VerificationKey {
 fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
     let used_for_signatures = jwk.get("use").is_none_or(|usage| usage == "sig");
     let may_verify = jwk.get("key_ops").is_none_or(|operations| {
-        operations
-            .as_array()
-            .is_some_and(|listed| listed.iter().any(|op| op == "verify"))
+        operations.as_array().is_some_and(|listed| listed.iter().any(|op| op == "verify"))
     });
     used_for_signatures && may_verify
 }
@@ -283,17 +259,11 @@ impl Material {
                     return None;
                 }
                 // SEC 1, section 2.3.3: an uncompressed point.
-                Some(Self {
-                    kind,
-                    public_key: [&[4], &x[..], &y[..]].concat(),
-                })
+                Some(Self { kind, public_key: [&[4], &x[..], &y[..]].concat() })
             }
             "OKP" if text("crv")? == "Ed25519" => {
                 let public_key = bytes("x").filter(|x| x.len() == 32)?;
-                Some(Self {
-                    kind: KeyKind::Ed25519,
-                    public_key,
-                })
+                Some(Self { kind: KeyKind::Ed25519, public_key })
             }
             _ => None,
         }
@@ -303,11 +273,7 @@ impl Material {
     /// forbids it, but the number is the same.
     fn rsa(n: &[u8], e: &[u8]) -> Option<Self> {
         let strip = |bytes: &[u8]| -> Vec<u8> {
-            bytes
-                .iter()
-                .copied()
-                .skip_while(|&byte| byte == 0)
-                .collect()
+            bytes.iter().copied().skip_while(|&byte| byte == 0).collect()
         };
         let (n, e) = (strip(n), strip(e));
         // Checked here, because a parsed key may be of any size.
@@ -316,10 +282,7 @@ impl Material {
             return None;
         }
         let der = PublicKeyComponents { n, e }.as_der().ok()?;
-        Some(Self {
-            kind: KeyKind::Rsa,
-            public_key: der.as_ref().to_vec(),
-        })
+        Some(Self { kind: KeyKind::Rsa, public_key: der.as_ref().to_vec() })
     }
 }
 

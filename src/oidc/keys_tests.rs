@@ -33,9 +33,7 @@ fn the_examples_of_the_rfcs_verify() {
     let signed = decode(
         "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
     );
-    let verdict = es256
-        .unwrap()
-        .verify(TokenAlgorithm::Es256, None, message, &signed);
+    let verdict = es256.unwrap().verify(TokenAlgorithm::Es256, None, message, &signed);
     assert_eq!(verdict, Verdict::Verified);
 
     // RFC 8037, appendix A.4.
@@ -46,9 +44,7 @@ fn the_examples_of_the_rfcs_verify() {
     let signed = decode(
         "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
     );
-    let verdict = eddsa
-        .unwrap()
-        .verify(TokenAlgorithm::EdDsa, None, message, &signed);
+    let verdict = eddsa.unwrap().verify(TokenAlgorithm::EdDsa, None, message, &signed);
     assert_eq!(verdict, Verdict::Verified);
 }
 
@@ -59,30 +55,11 @@ fn each_algorithm_verifies_its_own_signatures_and_no_other_ones() {
         let set = parse(&key_set([&key])).unwrap();
         let signed = key.sign(b"message");
         let verify = |a, kid, message: &[u8]| set.verify(a, Some(kid), message, &signed);
-        assert_eq!(
-            verify(algorithm, "k", b"message"),
-            Verdict::Verified,
-            "{algorithm}"
-        );
-        assert_eq!(
-            verify(algorithm, "k", b"massage"),
-            Verdict::WrongSignature,
-            "{algorithm}"
-        );
-        assert_eq!(
-            verify(algorithm, "other", b"message"),
-            Verdict::NoSuchKey,
-            "{algorithm}"
-        );
-        for other in TokenAlgorithm::ALL
-            .into_iter()
-            .filter(|&other| other != algorithm)
-        {
-            assert_ne!(
-                verify(other, "k", b"message"),
-                Verdict::Verified,
-                "{algorithm} {other}"
-            );
+        assert_eq!(verify(algorithm, "k", b"message"), Verdict::Verified, "{algorithm}");
+        assert_eq!(verify(algorithm, "k", b"massage"), Verdict::WrongSignature, "{algorithm}");
+        assert_eq!(verify(algorithm, "other", b"message"), Verdict::NoSuchKey, "{algorithm}");
+        for other in TokenAlgorithm::ALL.into_iter().filter(|&other| other != algorithm) {
+            assert_ne!(verify(other, "k", b"message"), Verdict::Verified, "{algorithm} {other}");
         }
     }
 }
@@ -110,13 +87,7 @@ fn nt_20_the_alg_of_a_key_binds_it() {
     let verify = |algorithm| set.verify(algorithm, Some("k"), b"m", &key.sign(b"m"));
     assert_eq!(verify(TokenAlgorithm::Rs256), Verdict::Verified);
     assert_eq!(verify(TokenAlgorithm::Ps256), Verdict::NoSuchKey);
-    for alg in [
-        json!("HS256"),
-        json!("none"),
-        json!("RSA-OAEP"),
-        json!("ES256"),
-        json!(1),
-    ] {
+    for alg in [json!("HS256"), json!("none"), json!("RSA-OAEP"), json!("ES256"), json!(1)] {
         let refused = one(with(key.jwk(), "alg", alg.clone())).unwrap_err();
         assert_eq!(refused, KeySetError::NoUsableKey, "{alg}");
     }
@@ -129,12 +100,7 @@ fn nt_20_keys_for_other_uses_are_not_used() {
         let refused = one(with(jwk.clone(), "use", usage.clone())).unwrap_err();
         assert_eq!(refused, KeySetError::NoUsableKey, "{usage}");
     }
-    for operations in [
-        json!(["sign"]),
-        json!([]),
-        json!("verify"),
-        json!(["encrypt", "wrapKey"]),
-    ] {
+    for operations in [json!(["sign"]), json!([]), json!("verify"), json!(["encrypt", "wrapKey"])] {
         let refused = one(with(jwk.clone(), "key_ops", operations.clone())).unwrap_err();
         assert_eq!(refused, KeySetError::NoUsableKey, "{operations}");
     }
@@ -151,10 +117,7 @@ fn nt_20_a_private_key_spoils_the_whole_set() {
         assert_eq!(set.unwrap_err(), KeySetError::PrivateKey, "{member}");
     }
     let oct = json!({"kty": "oct", "k": "AAAA", "alg": "HS256"});
-    assert_eq!(
-        parse(&json!({"keys": [good, oct]})).unwrap_err(),
-        KeySetError::PrivateKey
-    );
+    assert_eq!(parse(&json!({"keys": [good, oct]})).unwrap_err(), KeySetError::PrivateKey);
 }
 
 #[test]
@@ -179,11 +142,7 @@ fn odd_keys_are_passed_over_and_leave_the_good_ones() {
         with(ed, "x", json!(encode([1; 31]))),
         with(rsa.clone(), "n", json!(encode([0xff; 128]))),
         // One bit short of 2048.
-        with(
-            rsa.clone(),
-            "n",
-            json!(encode([&[0x7f][..], &[0xff; 255]].concat())),
-        ),
+        with(rsa.clone(), "n", json!(encode([&[0x7f][..], &[0xff; 255]].concat()))),
         with(rsa.clone(), "n", json!("")),
         with(rsa, "e", json!("")),
     ];
@@ -191,11 +150,7 @@ fn odd_keys_are_passed_over_and_leave_the_good_ones() {
         let set = parse(&json!({"keys": [jwk, good]}));
         let set = set.unwrap_or_else(|error| panic!("{jwk}: {error}"));
         assert_eq!((set.len(), set.skipped()), (1, 1), "{jwk}");
-        assert_eq!(
-            one(jwk.clone()).unwrap_err(),
-            KeySetError::NoUsableKey,
-            "{jwk}"
-        );
+        assert_eq!(one(jwk.clone()).unwrap_err(), KeySetError::NoUsableKey, "{jwk}");
     }
 }
 
@@ -212,10 +167,7 @@ fn a_modulus_may_have_the_leading_zero_of_der() {
 #[test]
 fn nt_17_two_keys_of_one_name_are_refused_and_one_key_said_twice_is_not() {
     let (one, two) = (TestKey::new("ES256", "k"), TestKey::new("ES256", "k"));
-    assert_eq!(
-        parse(&key_set([&one, &two])).unwrap_err(),
-        KeySetError::DuplicateKeyId
-    );
+    assert_eq!(parse(&key_set([&one, &two])).unwrap_err(), KeySetError::DuplicateKeyId);
     let set = parse(&key_set([&one, &one])).unwrap();
     assert_eq!((set.len(), set.skipped()), (1, 1));
 }
@@ -225,40 +177,18 @@ fn nt_17_a_key_set_is_bounded() {
     let jwk = TestKey::new("EdDSA", "k").without_kid().jwk();
     assert!(parse(&json!({"keys": vec![jwk.clone(); MAX_KEYS]})).is_ok());
     let error = parse(&json!({"keys": vec![jwk; MAX_KEYS + 1]})).unwrap_err();
-    assert_eq!(
-        error,
-        KeySetError::TooMany {
-            keys: MAX_KEYS + 1,
-            max: MAX_KEYS
-        }
-    );
+    assert_eq!(error, KeySetError::TooMany { keys: MAX_KEYS + 1, max: MAX_KEYS });
 }
 
 #[test]
 fn what_is_no_key_set_is_refused() {
-    for document in [
-        json!({}),
-        json!({"keys": {}}),
-        json!({"keys": null}),
-        json!({"Keys": []}),
-    ] {
-        assert_eq!(
-            parse(&document).unwrap_err(),
-            KeySetError::NoKeysMember,
-            "{document}"
-        );
+    for document in [json!({}), json!({"keys": {}}), json!({"keys": null}), json!({"Keys": []})] {
+        assert_eq!(parse(&document).unwrap_err(), KeySetError::NoKeysMember, "{document}");
     }
-    assert_eq!(
-        parse(&json!({"keys": []})).unwrap_err(),
-        KeySetError::NoUsableKey
-    );
-    for text in [
-        "",
-        "[]",
-        "<html>",
-        r#"{"keys":[],"keys":[]}"#,
-        r#"{"keys":[{"kid":"a","kid":"b"}]}"#,
-    ] {
+    assert_eq!(parse(&json!({"keys": []})).unwrap_err(), KeySetError::NoUsableKey);
+    for text in
+        ["", "[]", "<html>", r#"{"keys":[],"keys":[]}"#, r#"{"keys":[{"kid":"a","kid":"b"}]}"#]
+    {
         let error = KeySet::parse(text.as_bytes()).unwrap_err();
         assert!(matches!(error, KeySetError::Json { .. }), "{text}");
     }
@@ -266,18 +196,10 @@ fn what_is_no_key_set_is_refused() {
 
 #[test]
 fn a_token_without_kid_is_tried_with_the_few_keys_that_fit() {
-    let keys: Vec<_> = (0..9)
-        .map(|i| TestKey::new("ES256", &i.to_string()))
-        .collect();
+    let keys: Vec<_> = (0..9).map(|i| TestKey::new("ES256", &i.to_string())).collect();
     let verify = |set: &KeySet| set.verify(TokenAlgorithm::Es256, None, b"m", &keys[7].sign(b"m"));
-    assert_eq!(
-        verify(&parse(&key_set(&keys[..8])).unwrap()),
-        Verdict::Verified
-    );
-    assert_eq!(
-        verify(&parse(&key_set(&keys[..7])).unwrap()),
-        Verdict::WrongSignature
-    );
+    assert_eq!(verify(&parse(&key_set(&keys[..8])).unwrap()), Verdict::Verified);
+    assert_eq!(verify(&parse(&key_set(&keys[..7])).unwrap()), Verdict::WrongSignature);
     assert_eq!(verify(&parse(&key_set(&keys)).unwrap()), Verdict::NoSuchKey);
 }
 

@@ -88,14 +88,8 @@ impl VerifiedToken {
         configured_as: &str,
         claims: serde_json::Value,
     ) -> Self {
-        let serde_json::Value::Object(claims) = claims else {
-            panic!("claims are an object")
-        };
-        let subject = claims
-            .get("sub")
-            .and_then(|sub| sub.as_str())
-            .unwrap_or("test")
-            .to_owned();
+        let serde_json::Value::Object(claims) = claims else { panic!("claims are an object") };
+        let subject = claims.get("sub").and_then(|sub| sub.as_str()).unwrap_or("test").to_owned();
         Self {
             issuer: issuer.into(),
             configured_as: configured_as.into(),

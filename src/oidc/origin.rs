@@ -36,15 +36,9 @@ impl KeyOrigins {
         if issuer.scheme() == "http" && !allow_http && !is_loopback(&issuer) {
             return Err("plain http is for loopback hosts, or needs allow-http");
         }
-        let listed = key_origins
-            .iter()
-            .map(|text| listed_origin(text, allow_http));
+        let listed = key_origins.iter().map(|text| listed_origin(text, allow_http));
         let listed = listed.collect::<Result<_, _>>()?;
-        Ok(Self {
-            issuer,
-            chosen_by: ChosenBy::Operator,
-            listed,
-        })
+        Ok(Self { issuer, chosen_by: ChosenBy::Operator, listed })
     }
 
     /// For an issuer that a token named, by way of the operator's wildcard.
@@ -53,11 +47,7 @@ impl KeyOrigins {
         if issuer.scheme() != "https" {
             return Err("a wildcard issuer is reached by https");
         }
-        Ok(Self {
-            issuer,
-            chosen_by: ChosenBy::Stranger,
-            listed,
-        })
+        Ok(Self { issuer, chosen_by: ChosenBy::Stranger, listed })
     }
 
     /// OpenID Connect Discovery, section 4: the well-known path after the issuer's own.
@@ -107,14 +97,8 @@ impl KeyOrigins {
 /// Public issuers whose keys are known to live on another host: the issuer's origin, and how its
 /// `jwks_uri` begins. Everybody else is for the operator to list.
 const KNOWN_ELSEWHERE: [(&str, &str); 2] = [
-    (
-        "https://accounts.google.com",
-        "https://www.googleapis.com/oauth2/",
-    ),
-    (
-        "https://securetoken.google.com",
-        "https://www.googleapis.com/service_accounts/v1/jwk/",
-    ),
+    ("https://accounts.google.com", "https://www.googleapis.com/oauth2/"),
+    ("https://securetoken.google.com", "https://www.googleapis.com/service_accounts/v1/jwk/"),
 ];
 
 /// An origin that the operator lists: scheme, host and port, nothing more.
@@ -193,22 +177,10 @@ mod tests {
     #[test]
     fn the_well_known_path_follows_the_issuers_own() {
         for (issuer, expected) in [
-            (
-                "https://a.example",
-                "https://a.example/.well-known/openid-configuration",
-            ),
-            (
-                "https://a.example/",
-                "https://a.example/.well-known/openid-configuration",
-            ),
-            (
-                "https://a.example/b",
-                "https://a.example/b/.well-known/openid-configuration",
-            ),
-            (
-                "https://a.example/b/",
-                "https://a.example/b/.well-known/openid-configuration",
-            ),
+            ("https://a.example", "https://a.example/.well-known/openid-configuration"),
+            ("https://a.example/", "https://a.example/.well-known/openid-configuration"),
+            ("https://a.example/b", "https://a.example/b/.well-known/openid-configuration"),
+            ("https://a.example/b/", "https://a.example/b/.well-known/openid-configuration"),
         ] {
             assert_eq!(listed(issuer).discovery_url().unwrap().0.as_str(), expected);
         }
@@ -239,24 +211,14 @@ mod tests {
             "http://a.example",
             "http://10.0.0.1:8080",
         ] {
-            assert!(
-                KeyOrigins::of_listed(issuer, false, &[]).is_err(),
-                "{issuer:?}"
-            );
+            assert!(KeyOrigins::of_listed(issuer, false, &[]).is_err(), "{issuer:?}");
         }
     }
 
     #[test]
     fn plain_http_is_for_loopback_or_for_those_who_ask_for_it() {
-        for issuer in [
-            "http://localhost:8080",
-            "http://127.0.0.1:1/x",
-            "http://[::1]:1",
-        ] {
-            assert!(
-                KeyOrigins::of_listed(issuer, false, &[]).is_ok(),
-                "{issuer}"
-            );
+        for issuer in ["http://localhost:8080", "http://127.0.0.1:1/x", "http://[::1]:1"] {
+            assert!(KeyOrigins::of_listed(issuer, false, &[]).is_ok(), "{issuer}");
         }
         assert!(KeyOrigins::of_listed("http://a.example", true, &[]).is_ok());
         assert!(KeyOrigins::of_listed("http://127.0.0.1.evil.com", false, &[]).is_err());
@@ -287,31 +249,16 @@ mod tests {
         ] {
             assert!(issuer.admit(uri).is_err(), "{uri}");
         }
-        assert_eq!(
-            issuer.admit("https://a.example.com/keys").unwrap().1,
-            ChosenBy::Operator
-        );
-        assert_eq!(
-            issuer.admit("https://a.example.com:443/keys").unwrap().1,
-            ChosenBy::Operator
-        );
+        assert_eq!(issuer.admit("https://a.example.com/keys").unwrap().1, ChosenBy::Operator);
+        assert_eq!(issuer.admit("https://a.example.com:443/keys").unwrap().1, ChosenBy::Operator);
     }
 
     #[test]
     fn nt_13_origins_that_the_operator_lists_are_admitted() {
-        let origins = [
-            "https://10.0.0.7:6443".to_owned(),
-            "https://keys.example.com/".to_owned(),
-        ];
+        let origins = ["https://10.0.0.7:6443".to_owned(), "https://keys.example.com/".to_owned()];
         let issuer = KeyOrigins::of_listed("https://a.example.com", false, &origins).unwrap();
-        assert_eq!(
-            issuer.admit("https://10.0.0.7:6443/k").unwrap().1,
-            ChosenBy::Operator
-        );
-        assert_eq!(
-            issuer.admit("https://keys.example.com/k").unwrap().1,
-            ChosenBy::Operator
-        );
+        assert_eq!(issuer.admit("https://10.0.0.7:6443/k").unwrap().1, ChosenBy::Operator);
+        assert_eq!(issuer.admit("https://keys.example.com/k").unwrap().1, ChosenBy::Operator);
         assert!(issuer.admit("https://10.0.0.7/k").is_err());
         for origin in [
             "https://a.example/path",
@@ -328,16 +275,9 @@ mod tests {
 
     #[test]
     fn nt_13_an_issuer_that_a_token_named_has_public_names_only() {
-        assert_eq!(
-            stranger().admit("https://a.example.com/k").unwrap().1,
-            ChosenBy::Stranger
-        );
+        assert_eq!(stranger().admit("https://a.example.com/k").unwrap().1, ChosenBy::Stranger);
         assert_eq!(stranger().discovery_url().unwrap().1, ChosenBy::Stranger);
-        for issuer in [
-            "https://127.0.0.1/x",
-            "https://[::1]/x",
-            "https://2130706433/x",
-        ] {
+        for issuer in ["https://127.0.0.1/x", "https://[::1]/x", "https://2130706433/x"] {
             let origins = KeyOrigins::of_stranger(issuer, Vec::new()).unwrap();
             assert!(origins.discovery_url().is_err(), "{issuer}");
         }
@@ -346,15 +286,9 @@ mod tests {
     #[test]
     fn googles_keys_are_found_where_google_keeps_them() {
         let google = listed("https://accounts.google.com");
-        let keys = google
-            .admit("https://www.googleapis.com/oauth2/v3/certs")
-            .unwrap();
+        let keys = google.admit("https://www.googleapis.com/oauth2/v3/certs").unwrap();
         assert_eq!(keys.1, ChosenBy::Stranger);
-        assert!(
-            google
-                .admit("https://www.googleapis.com/storage/v1/b/x")
-                .is_err()
-        );
+        assert!(google.admit("https://www.googleapis.com/storage/v1/b/x").is_err());
         assert!(listed("https://a.example").admit(keys.0.as_str()).is_err());
     }
 }

@@ -20,9 +20,7 @@ impl Pattern {
     /// Reads a pattern `https://host/path`, in which `*` may stand in the path and in the host but
     /// not in its last two labels: those say whose names they are.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        let rest = text
-            .strip_prefix("https://")
-            .ok_or("a pattern begins with https://")?;
+        let rest = text.strip_prefix("https://").ok_or("a pattern begins with https://")?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.~/*:".contains(c);
         if !rest.chars().all(allowed) {
             return Err("a pattern contains letters, digits and - _ . ~ / : * only");
@@ -39,10 +37,7 @@ impl Pattern {
         if labels.iter().rev().take(2).any(|label| label.contains('*')) {
             return Err("the last two labels of a pattern's host are written out");
         }
-        if labels
-            .iter()
-            .all(|label| label.bytes().all(|b| b.is_ascii_digit() || b == b'*'))
-        {
+        if labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_digit() || b == b'*')) {
             return Err("the host of a pattern is a name, not an address");
         }
         let dots = |segment: &str| segment == "." || segment == "..";
@@ -52,10 +47,7 @@ impl Pattern {
         let parts: Vec<String> = text.split('*').map(regex::escape).collect();
         let regex = Regex::new(&format!(r"\A{}\z", parts.join("[-_a-zA-Z0-9]+")));
         let regex = regex.map_err(|_| "the pattern is too long")?;
-        Ok(Self {
-            text: text.to_owned(),
-            regex,
-        })
+        Ok(Self { text: text.to_owned(), regex })
     }
 
     pub(super) fn text(&self) -> &str {

@@ -24,10 +24,7 @@ pub(super) struct ReplayGuard {
 
 impl ReplayGuard {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            seen: Mutex::default(),
-        }
+        Self { capacity, seen: Mutex::default() }
     }
 
     /// Marks the token as used.
@@ -69,10 +66,7 @@ mod tests {
     #[test]
     fn nt_24_a_token_is_admitted_once() {
         let guard = ReplayGuard::new(2);
-        let (now, soon) = (
-            Timestamp::from_unix_seconds(100),
-            Timestamp::from_unix_seconds(200),
-        );
+        let (now, soon) = (Timestamp::from_unix_seconds(100), Timestamp::from_unix_seconds(200));
         assert_eq!(guard.admit("a.b", soon, now), Ok(()));
         assert_eq!(guard.admit("a.b", soon, now), Err(TokenError::Replayed));
         assert_eq!(guard.admit("a.c", soon, now), Ok(()));
@@ -84,18 +78,9 @@ mod tests {
         let at = Timestamp::from_unix_seconds;
         assert_eq!(guard.admit("a.a", at(150), at(100)), Ok(()));
         assert_eq!(guard.admit("a.b", at(200), at(100)), Ok(()));
-        assert_eq!(
-            guard.admit("a.c", at(200), at(100)),
-            Err(TokenError::ReplayGuardFull)
-        );
-        assert_eq!(
-            guard.admit("a.a", at(150), at(100)),
-            Err(TokenError::Replayed)
-        );
+        assert_eq!(guard.admit("a.c", at(200), at(100)), Err(TokenError::ReplayGuardFull));
+        assert_eq!(guard.admit("a.a", at(150), at(100)), Err(TokenError::Replayed));
         assert_eq!(guard.admit("a.c", at(200), at(150)), Ok(()));
-        assert_eq!(
-            guard.admit("a.b", at(200), at(150)),
-            Err(TokenError::Replayed)
-        );
+        assert_eq!(guard.admit("a.b", at(200), at(150)), Err(TokenError::Replayed));
     }
 }

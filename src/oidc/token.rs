@@ -38,15 +38,10 @@ impl<'t> UnverifiedToken<'t> {
     /// Takes the text apart, never in more pieces than three.
     pub(super) fn parse(text: &'t str) -> Result<Self, TokenError> {
         if text.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::TooLong {
-                bytes: text.len(),
-                max: MAX_TOKEN_BYTES,
-            });
+            return Err(TokenError::TooLong { bytes: text.len(), max: MAX_TOKEN_BYTES });
         }
         let (signing_input, signature) = text.rsplit_once('.').ok_or(TokenError::NotThreeParts)?;
-        let (header, payload) = signing_input
-            .split_once('.')
-            .ok_or(TokenError::NotThreeParts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(TokenError::NotThreeParts)?;
         if header.is_empty() || payload.is_empty() || payload.contains('.') {
             return Err(TokenError::NotThreeParts);
         }
@@ -70,19 +65,14 @@ impl Header {
             }
         }
         check_type(header)?;
-        let algorithm = string(header, "alg")?.ok_or(TokenError::HeaderValue {
-            member: "alg",
-            expected: "there",
-        })?;
+        let algorithm = string(header, "alg")?
+            .ok_or(TokenError::HeaderValue { member: "alg", expected: "there" })?;
         let algorithm =
             TokenAlgorithm::from_name(algorithm).ok_or(TokenError::UnsupportedAlgorithm)?;
         let key_id = match string(header, "kid")? {
             Some(key_id) if key_id.len() > MAX_KEY_ID_BYTES => {
                 let expected = "at most 512 bytes long";
-                return Err(TokenError::HeaderValue {
-                    member: "kid",
-                    expected,
-                });
+                return Err(TokenError::HeaderValue { member: "kid", expected });
             }
             key_id => key_id.map(str::to_owned),
         };
@@ -104,10 +94,7 @@ fn check_type(header: &Map<String, Value>) -> Result<(), TokenError> {
     if kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("at+jwt") {
         Ok(())
     } else {
-        Err(TokenError::HeaderValue {
-            member: "typ",
-            expected: "JWT",
-        })
+        Err(TokenError::HeaderValue { member: "typ", expected: "JWT" })
     }
 }
 
@@ -118,10 +105,7 @@ fn string<'h>(
     match header.get(member) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(TokenError::HeaderValue {
-            member,
-            expected: "a string",
-        }),
+        Some(_) => Err(TokenError::HeaderValue { member, expected: "a string" }),
     }
 }
 
@@ -135,9 +119,7 @@ fn object(
 }
 
 fn base64(text: &str, part: TokenPart) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| TokenError::Base64 { part })
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Base64 { part })
 }
 
 /// Real headers have three; an `x5c` chain makes a few more.
@@ -164,20 +146,9 @@ mod tests {
 
     #[test]
     fn a_plain_token_is_taken_apart() {
-        let text = format!(
-            "{}.{}.{}",
-            encode(r#"{"alg":"ES256"}"#),
-            encode("{}"),
-            encode("sig")
-        );
+        let text = format!("{}.{}.{}", encode(r#"{"alg":"ES256"}"#), encode("{}"), encode("sig"));
         let token = UnverifiedToken::parse(&text).unwrap();
-        assert_eq!(
-            token.header,
-            Header {
-                algorithm: TokenAlgorithm::Es256,
-                key_id: None
-            }
-        );
+        assert_eq!(token.header, Header { algorithm: TokenAlgorithm::Es256, key_id: None });
         assert_eq!(token.signing_input, &text[..text.len() - 5]);
         assert_eq!(token.signature, b"sig");
     }
@@ -185,16 +156,10 @@ mod tests {
     #[test]
     fn nt_01_a_body_of_dots_is_refused_by_its_length_alone() {
         let dots = ".".repeat(4 << 20);
-        let too_long = TokenError::TooLong {
-            bytes: 4 << 20,
-            max: MAX_TOKEN_BYTES,
-        };
+        let too_long = TokenError::TooLong { bytes: 4 << 20, max: MAX_TOKEN_BYTES };
         assert_eq!(UnverifiedToken::parse(&dots).unwrap_err(), too_long);
         let dots = &dots[..MAX_TOKEN_BYTES];
-        assert_eq!(
-            UnverifiedToken::parse(dots).unwrap_err(),
-            TokenError::NotThreeParts
-        );
+        assert_eq!(UnverifiedToken::parse(dots).unwrap_err(), TokenError::NotThreeParts);
     }
 
     #[test]
@@ -235,10 +200,7 @@ mod tests {
             (format!("{header}.e31.c2ln"), TokenPart::Payload),
         ];
         for (text, part) in cases {
-            assert_eq!(
-                UnverifiedToken::parse(&text).unwrap_err(),
-                TokenError::Base64 { part }
-            );
+            assert_eq!(UnverifiedToken::parse(&text).unwrap_err(), TokenError::Base64 { part });
         }
     }
 
@@ -252,10 +214,7 @@ mod tests {
             ("zip", "\"DEF\""),
         ] {
             let header = format!(r#"{{"alg":"ES256","{member}":{value}}}"#);
-            assert_eq!(
-                with_header(&header).unwrap_err(),
-                TokenError::HeaderMember { member }
-            );
+            assert_eq!(with_header(&header).unwrap_err(), TokenError::HeaderMember { member });
         }
     }
 
@@ -263,77 +222,40 @@ mod tests {
     fn nt_22_keys_that_the_token_brings_are_ignored() {
         let header = r#"{"alg":"ES256","kid":"1","jwk":{"kty":"oct","k":"AA"},"jku":"http://127.0.0.1/",
             "x5u":"file:///","x5c":["AA"]}"#;
-        let expected = Header {
-            algorithm: TokenAlgorithm::Es256,
-            key_id: Some("1".to_owned()),
-        };
+        let expected = Header { algorithm: TokenAlgorithm::Es256, key_id: Some("1".to_owned()) };
         assert_eq!(with_header(header).unwrap(), expected);
     }
 
     #[test]
     fn nt_20_alg_is_there_and_asymmetric() {
-        let missing = TokenError::HeaderValue {
-            member: "alg",
-            expected: "there",
-        };
+        let missing = TokenError::HeaderValue { member: "alg", expected: "there" };
         assert_eq!(with_header("{}").unwrap_err(), missing);
-        let wrong = TokenError::HeaderValue {
-            member: "alg",
-            expected: "a string",
-        };
+        let wrong = TokenError::HeaderValue { member: "alg", expected: "a string" };
         assert_eq!(with_header(r#"{"alg":["ES256"]}"#).unwrap_err(), wrong);
         for name in ["none", "HS256", "es256", ""] {
             let header = format!(r#"{{"alg":"{name}"}}"#);
-            assert_eq!(
-                with_header(&header).unwrap_err(),
-                TokenError::UnsupportedAlgorithm
-            );
+            assert_eq!(with_header(&header).unwrap_err(), TokenError::UnsupportedAlgorithm);
         }
     }
 
     #[test]
     fn typ_and_kid_are_strings_of_the_right_kind() {
-        for typ in [
-            "JWT",
-            "jwt",
-            "at+jwt",
-            "application/jwt",
-            "application/at+jwt",
-        ] {
-            assert!(
-                with_header(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#)).is_ok(),
-                "{typ}"
-            );
+        for typ in ["JWT", "jwt", "at+jwt", "application/jwt", "application/at+jwt"] {
+            assert!(with_header(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#)).is_ok(), "{typ}");
         }
-        for typ in [
-            "\"dpop+jwt\"",
-            "\"logout+jwt\"",
-            "\"JOSE\"",
-            "\"\"",
-            "1",
-            "null",
-        ] {
+        for typ in ["\"dpop+jwt\"", "\"logout+jwt\"", "\"JOSE\"", "\"\"", "1", "null"] {
             let error = with_header(&format!(r#"{{"alg":"ES256","typ":{typ}}}"#)).unwrap_err();
-            assert!(
-                matches!(error, TokenError::HeaderValue { member: "typ", .. }),
-                "{typ}"
-            );
+            assert!(matches!(error, TokenError::HeaderValue { member: "typ", .. }), "{typ}");
         }
         for kid in ["1", "null", "[\"a\"]", &format!("\"{}\"", "k".repeat(513))] {
             let error = with_header(&format!(r#"{{"alg":"ES256","kid":{kid}}}"#)).unwrap_err();
-            assert!(
-                matches!(error, TokenError::HeaderValue { member: "kid", .. }),
-                "{kid}"
-            );
+            assert!(matches!(error, TokenError::HeaderValue { member: "kid", .. }), "{kid}");
         }
     }
 
     #[test]
     fn nt_25_duplicate_keys_are_refused_in_header_and_payload() {
-        let twice = |part| TokenError::Json {
-            part,
-            fault: JsonFault::DuplicateKey,
-        };
+        let twice = |part| TokenError::Json { part, fault: JsonFault::DuplicateKey };
         let error = with_header(r#"{"alg":"none","alg":"ES256"}"#).unwrap_err();
         assert_eq!(error, twice(TokenPart::Header));
         let text = format!(
@@ -342,10 +264,7 @@ mod tests {
             encode(r#"{"iss":"https://a","iss":"https://b"}"#),
             encode("sig")
         );
-        assert_eq!(
-            UnverifiedToken::parse(&text).unwrap_err(),
-            twice(TokenPart::Payload)
-        );
+        assert_eq!(UnverifiedToken::parse(&text).unwrap_err(), twice(TokenPart::Payload));
     }
 
     proptest! {

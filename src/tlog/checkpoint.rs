@@ -21,12 +21,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// A checkpoint without extension lines.
     pub fn new(origin: &KeyName, size: u64, root: Hash) -> Self {
-        Self {
-            origin: origin.as_str().to_owned(),
-            size,
-            root,
-            extension_lines: Vec::new(),
-        }
+        Self { origin: origin.as_str().to_owned(), size, root, extension_lines: Vec::new() }
     }
 
     /// Reads the text of a note strictly; as everywhere in notes, trust it only once verified.
@@ -34,9 +29,7 @@ impl Checkpoint {
     /// # Errors
     /// A line is missing, empty or not in its one canonical form.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
-        let text = text
-            .strip_suffix('\n')
-            .ok_or(CheckpointError::NoFinalNewline)?;
+        let text = text.strip_suffix('\n').ok_or(CheckpointError::NoFinalNewline)?;
         let mut lines = text.split('\n');
         let origin = lines.next().filter(|origin| !origin.is_empty());
         let origin = origin.ok_or(CheckpointError::Origin)?.to_owned();
@@ -47,19 +40,12 @@ impl Checkpoint {
             return Err(CheckpointError::Size);
         }
         let root = lines.next().and_then(|line| STANDARD.decode(line).ok());
-        let root = root
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(CheckpointError::Root)?;
+        let root = root.and_then(|bytes| bytes.try_into().ok()).ok_or(CheckpointError::Root)?;
         let extension_lines: Vec<String> = lines.map(str::to_owned).collect();
         if extension_lines.iter().any(String::is_empty) {
             return Err(CheckpointError::EmptyLine);
         }
-        Ok(Self {
-            origin,
-            size,
-            root: Hash::from_bytes(root),
-            extension_lines,
-        })
+        Ok(Self { origin, size, root: Hash::from_bytes(root), extension_lines })
     }
 
     /// Which log it is about.
@@ -86,16 +72,8 @@ impl Checkpoint {
 /// The note text, ending in a newline.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}\n{}\n{}",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root)
-        )?;
-        self.extension_lines
-            .iter()
-            .try_for_each(|line| writeln!(f, "{line}"))
+        writeln!(f, "{}\n{}\n{}", self.origin, self.size, STANDARD.encode(self.root))?;
+        self.extension_lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 

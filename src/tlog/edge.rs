@@ -49,19 +49,14 @@ impl TileEdge {
         size: u64,
         mut read: impl FnMut(&Tile) -> Result<B, E>,
     ) -> Result<Self, LoadEdgeError<E>> {
-        let mut edge = Self {
-            size,
-            ..Self::default()
-        };
+        let mut edge = Self { size, ..Self::default() };
         for (level, hashes) in (0..=MAX_LEVEL).zip(&mut edge.levels) {
             let Some(tile) = partial_tile(size, level) else {
                 continue;
             };
             let bytes = read(&tile).map_err(|source| LoadEdgeError::Read { tile, source })?;
-            *hashes = tile_hashes(&tile, bytes.as_ref()).ok_or(LoadEdgeError::Length {
-                tile,
-                length_bytes: bytes.as_ref().len(),
-            })?;
+            *hashes = tile_hashes(&tile, bytes.as_ref())
+                .ok_or(LoadEdgeError::Length { tile, length_bytes: bytes.as_ref().len() })?;
         }
         Ok(edge)
     }
@@ -84,10 +79,7 @@ impl TileEdge {
             }
         }
         // The widths are the base-256 digits of the size, so the peaks are as many as its bits.
-        Tree {
-            size: self.size,
-            peaks,
-        }
+        Tree { size: self.size, peaks }
     }
 
     /// Appends leaf hashes and gives the tiles that come to be, as [`super::tiles_for_growth`]
@@ -99,15 +91,10 @@ impl TileEdge {
             self.append(leaf, &mut full);
         }
         let changed = |level| hashes_in_level(old_size, level) != hashes_in_level(self.size, level);
-        let partial = (0..=MAX_LEVEL)
-            .filter(|&level| changed(level))
-            .filter_map(|level| {
-                let tile = partial_tile(self.size, level)?;
-                Some(HashTile {
-                    tile,
-                    bytes: concatenated(&self.levels[usize::from(level)]),
-                })
-            });
+        let partial = (0..=MAX_LEVEL).filter(|&level| changed(level)).filter_map(|level| {
+            let tile = partial_tile(self.size, level)?;
+            Some(HashTile { tile, bytes: concatenated(&self.levels[usize::from(level)]) })
+        });
         full.extend(partial);
         full
     }
@@ -122,10 +109,7 @@ impl TileEdge {
             }
             let index = (hashes_in_level(self.size, level) >> TILE_HEIGHT) - 1;
             if let Some(tile) = Tile::hashes(level, index, TILE_WIDTH) {
-                full.push(HashTile {
-                    tile,
-                    bytes: concatenated(hashes),
-                });
+                full.push(HashTile { tile, bytes: concatenated(hashes) });
             }
             hash = subtree_root(hashes);
             hashes.clear();
@@ -164,10 +148,7 @@ pub(super) fn tile_hashes(tile: &Tile, bytes: &[u8]) -> Option<Vec<Hash>> {
 
 /// The root over hashes of complete, equally high subtrees; their number is a power of two.
 pub(super) fn subtree_root(hashes: &[Hash]) -> Hash {
-    let (mut row, mut count) = (
-        [Hash::EMPTY_ROOT; TILE_WIDTH as usize / 2],
-        hashes.len() / 2,
-    );
+    let (mut row, mut count) = ([Hash::EMPTY_ROOT; TILE_WIDTH as usize / 2], hashes.len() / 2);
     if count == 0 {
         return hashes.first().copied().unwrap_or(Hash::EMPTY_ROOT);
     }
@@ -192,8 +173,6 @@ fn partial_tile(size: u64, level: u8) -> Option<Tile> {
 
 fn concatenated(hashes: &[Hash]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(hashes.len() * Hash::LEN_BYTES);
-    hashes
-        .iter()
-        .for_each(|hash| bytes.extend_from_slice(hash.as_bytes()));
+    hashes.iter().for_each(|hash| bytes.extend_from_slice(hash.as_bytes()));
     bytes
 }

@@ -52,10 +52,7 @@ impl Note {
 
     /// A note whose text is known to be a checkpoint's and whose signature not to be empty.
     pub(super) fn signed(text: String, signature: NoteSignature) -> Self {
-        Self {
-            text,
-            signatures: vec![signature],
-        }
+        Self { text, signatures: vec![signature] }
     }
 
     /// Reads a note strictly.
@@ -64,9 +61,7 @@ impl Note {
     /// The bytes are not a note, or one larger than this program looks at.
     pub fn parse(bytes: &[u8]) -> Result<Self, NoteError> {
         if bytes.len() > MAX_NOTE_BYTES {
-            return Err(NoteError::TooLarge {
-                length_bytes: bytes.len(),
-            });
+            return Err(NoteError::TooLarge { length_bytes: bytes.len() });
         }
         let note = str::from_utf8(bytes).map_err(|_| NoteError::NotUtf8)?;
         // The text may have empty lines of its own: the last one separates.
@@ -117,11 +112,7 @@ impl Note {
             }
             verified = true;
         }
-        if verified {
-            Ok(())
-        } else {
-            Err(VerifyNoteError::UnknownKey)
-        }
+        if verified { Ok(()) } else { Err(VerifyNoteError::UnknownKey) }
     }
 }
 
@@ -129,30 +120,18 @@ impl Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        self.signatures
-            .iter()
-            .try_for_each(|line| writeln!(f, "{line}"))
+        self.signatures.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 
 impl NoteSignature {
     fn parse_line(line: &str) -> Result<Self, NoteError> {
-        let parts = line
-            .strip_prefix("— ")
-            .and_then(|rest| rest.split_once(' '));
+        let parts = line.strip_prefix("— ").and_then(|rest| rest.split_once(' '));
         let (name, encoded) = parts.ok_or(NoteError::SignatureLine)?;
         let name = KeyName::new(name).map_err(|_| NoteError::SignatureLine)?;
-        let decoded = STANDARD
-            .decode(encoded)
-            .map_err(|_| NoteError::SignatureLine)?;
-        let (key_id, signature) = decoded
-            .split_first_chunk()
-            .ok_or(NoteError::SignatureLine)?;
-        Ok(Self {
-            name,
-            key_id: KeyId(*key_id),
-            signature: signature.to_vec(),
-        })
+        let decoded = STANDARD.decode(encoded).map_err(|_| NoteError::SignatureLine)?;
+        let (key_id, signature) = decoded.split_first_chunk().ok_or(NoteError::SignatureLine)?;
+        Ok(Self { name, key_id: KeyId(*key_id), signature: signature.to_vec() })
     }
 }
 

@@ -29,17 +29,10 @@ impl ProofPlan {
             return Err(ProofRangeError::Inclusion { index, size });
         }
         let mut subtrees = Vec::new();
-        let mut around = Subtree {
-            start: 0,
-            leaves: size,
-        };
+        let mut around = Subtree { start: 0, leaves: size };
         while around.leaves > 1 {
             let (left, right) = around.split();
-            let (inside, beside) = if index < right.start {
-                (left, right)
-            } else {
-                (right, left)
-            };
+            let (inside, beside) = if index < right.start { (left, right) } else { (right, left) };
             subtrees.push(beside);
             around = inside;
         }
@@ -58,17 +51,11 @@ impl ProofPlan {
             return Err(ProofRangeError::Consistency { old_size, new_size });
         }
         let mut subtrees = Vec::new();
-        let mut around = Subtree {
-            start: 0,
-            leaves: new_size,
-        };
+        let mut around = Subtree { start: 0, leaves: new_size };
         while old_size > 0 && around.start + around.leaves != old_size {
             let (left, right) = around.split();
-            let (inside, beside) = if old_size <= right.start {
-                (left, right)
-            } else {
-                (right, left)
-            };
+            let (inside, beside) =
+                if old_size <= right.start { (left, right) } else { (right, left) };
             subtrees.push(beside);
             around = inside;
         }
@@ -77,21 +64,12 @@ impl ProofPlan {
             subtrees.push(around);
         }
         subtrees.reverse();
-        Ok(Self {
-            size: new_size,
-            subtrees,
-        })
+        Ok(Self { size: new_size, subtrees })
     }
 
     /// The root of the tree of `size`, as a plan that yields one hash.
     pub fn root(size: u64) -> Self {
-        Self {
-            size,
-            subtrees: vec![Subtree {
-                start: 0,
-                leaves: size,
-            }],
-        }
+        Self { size, subtrees: vec![Subtree { start: 0, leaves: size }] }
     }
 
     /// The tiles the plan reads, each once, in order.
@@ -114,10 +92,7 @@ impl ProofPlan {
         &self,
         mut read: impl FnMut(&Tile) -> Result<B, E>,
     ) -> Result<Vec<Hash>, ReadTileError<E>> {
-        self.subtrees
-            .iter()
-            .map(|subtree| subtree.root(self.size, &mut read))
-            .collect()
+        self.subtrees.iter().map(|subtree| subtree.root(self.size, &mut read)).collect()
     }
 }
 
@@ -176,30 +151,18 @@ impl Subtree {
     /// must be at least two.
     fn split(self) -> (Self, Self) {
         let left_leaves = 1 << (self.leaves - 1).ilog2();
-        let left = Self {
-            start: self.start,
-            leaves: left_leaves,
-        };
-        let right = Self {
-            start: self.start + left_leaves,
-            leaves: self.leaves - left_leaves,
-        };
+        let left = Self { start: self.start, leaves: left_leaves };
+        let right = Self { start: self.start + left_leaves, leaves: self.leaves - left_leaves };
         (left, right)
     }
 
     /// The complete subtrees it consists of, the largest first.
     fn complete(self) -> impl DoubleEndedIterator<Item = CompleteSubtree> {
-        (0..64_u8)
-            .rev()
-            .filter(move |&height| self.leaves >> height & 1 == 1)
-            .map(move |height| {
-                // The leaves of all higher bits come before this subtree.
-                let before = self.leaves >> height >> 1 << height << 1;
-                CompleteSubtree {
-                    height,
-                    nth: (self.start + before) >> height,
-                }
-            })
+        (0..64_u8).rev().filter(move |&height| self.leaves >> height & 1 == 1).map(move |height| {
+            // The leaves of all higher bits come before this subtree.
+            let before = self.leaves >> height >> 1 << height << 1;
+            CompleteSubtree { height, nth: (self.start + before) >> height }
+        })
     }
 
     fn root<B: AsRef<[u8]>, E: std::error::Error + 'static>(
@@ -240,9 +203,7 @@ impl CompleteSubtree {
         let [.., lowest] = self.first_hash().to_be_bytes();
         let first = usize::from(lowest);
         // In a tile as long as it should be the range exists: plans stay within their tree.
-        let below = hashes
-            .get(first..first + (1 << self.height_in_tile()))
-            .ok_or(wrong_length)?;
+        let below = hashes.get(first..first + (1 << self.height_in_tile())).ok_or(wrong_length)?;
         Ok(subtree_root(below))
     }
 

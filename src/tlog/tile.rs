@@ -61,10 +61,7 @@ impl Tile {
 
     /// The full tile in the same place.
     pub const fn full(self) -> Self {
-        Self {
-            width: TILE_WIDTH,
-            ..self
-        }
+        Self { width: TILE_WIDTH, ..self }
     }
 
     /// The entries that belong to a tile of leaf hashes; `None` for a higher level.
@@ -84,11 +81,7 @@ impl Tile {
     pub(super) fn holding(level: u8, nth: u64, size: u64) -> Self {
         let index = nth >> TILE_HEIGHT;
         let width = width_at(index, hashes_in_level(size, level));
-        Self {
-            kind: TileKind::Hashes { level },
-            index,
-            width,
-        }
+        Self { kind: TileKind::Hashes { level }, index, width }
     }
 
     fn new(kind: TileKind, index: u64, width: u16) -> Option<Self> {
@@ -139,9 +132,7 @@ impl FromStr for Tile {
         parse_path(path)
             // One comparison instead of a rule for each superfluous zero, sign or element.
             .filter(|tile| tile.to_string() == path)
-            .ok_or_else(|| InvalidTilePath {
-                path: path.chars().take(MAX_PATH_CHARS).collect(),
-            })
+            .ok_or_else(|| InvalidTilePath { path: path.chars().take(MAX_PATH_CHARS).collect() })
     }
 }
 
@@ -177,11 +168,7 @@ pub struct InvalidTilePath {
 pub fn tiles_for_growth(old_size: u64, new_size: u64) -> impl Iterator<Item = Tile> {
     (0..=MAX_LEVEL)
         .map(move |level| {
-            (
-                level,
-                hashes_in_level(old_size, level),
-                hashes_in_level(new_size, level),
-            )
+            (level, hashes_in_level(old_size, level), hashes_in_level(new_size, level))
         })
         .take_while(|(_, old_hashes, new_hashes)| old_hashes < new_hashes)
         .flat_map(|(level, old_hashes, new_hashes)| {
@@ -293,11 +280,7 @@ mod tests {
         let tiles: Vec<Tile> = tiles_for_growth(0, 70_000).collect();
         let of_level = |level| {
             let wanted = TileKind::Hashes { level };
-            tiles
-                .iter()
-                .filter(move |t| t.kind() == wanted)
-                .map(Tile::width)
-                .collect::<Vec<_>>()
+            tiles.iter().filter(move |t| t.kind() == wanted).map(Tile::width).collect::<Vec<_>>()
         };
         assert_eq!(of_level(0), [vec![256; 273], vec![112]].concat());
         assert_eq!(of_level(1), [256, 17]);
@@ -309,20 +292,14 @@ mod tests {
 
     #[test]
     fn growth_makes_only_tiles_that_change() {
-        let paths = |old, new| {
-            tiles_for_growth(old, new)
-                .map(|tile| tile.to_string())
-                .collect::<Vec<_>>()
-        };
+        let paths =
+            |old, new| tiles_for_growth(old, new).map(|tile| tile.to_string()).collect::<Vec<_>>();
         assert!(paths(0, 0).is_empty());
         assert!(paths(300, 300).is_empty());
         assert!(paths(300, 5).is_empty());
         assert_eq!(paths(3, 5), ["tile/0/000.p/5"]);
         assert_eq!(paths(256, 257), ["tile/0/001.p/1"]);
-        assert_eq!(
-            paths(255, 257),
-            ["tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1"]
-        );
+        assert_eq!(paths(255, 257), ["tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1"]);
         assert_eq!(paths(u64::MAX - 1, u64::MAX).len(), 1);
     }
 
@@ -344,9 +321,6 @@ mod tests {
         assert_eq!(tile.entries_tile(), None);
         assert!(tile.is_partial() && !tile.full().is_partial());
         let leaves = Tile::hashes(0, 3, 5).unwrap();
-        assert_eq!(
-            leaves.entries_tile().unwrap().to_string(),
-            "tile/data/003.p/5"
-        );
+        assert_eq!(leaves.entries_tile().unwrap().to_string(), "tile/data/003.p/5");
     }
 }

@@ -19,10 +19,7 @@ pub struct Tree {
 impl Tree {
     /// The tree without leaves.
     pub const fn new() -> Self {
-        Self {
-            size: 0,
-            peaks: Vec::new(),
-        }
+        Self { size: 0, peaks: Vec::new() }
     }
 
     /// A tree that was stored as its size and peaks, largest subtree first.
@@ -31,10 +28,7 @@ impl Tree {
     /// The number of peaks is not the number of set bits in `size`.
     pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Result<Self, WrongPeakCount> {
         if peaks.len() != size.count_ones() as usize {
-            return Err(WrongPeakCount {
-                size,
-                count: peaks.len(),
-            });
+            return Err(WrongPeakCount { size, count: peaks.len() });
         }
         Ok(Self { size, peaks })
     }
@@ -64,12 +58,8 @@ impl Tree {
 
     /// The Merkle Tree Hash of RFC 6962, 2.1.
     pub fn root(&self) -> Hash {
-        let folded = self
-            .peaks
-            .iter()
-            .rev()
-            .copied()
-            .reduce(|right, left| node_hash(&left, &right));
+        let folded =
+            self.peaks.iter().rev().copied().reduce(|right, left| node_hash(&left, &right));
         folded.unwrap_or(Hash::EMPTY_ROOT)
     }
 }

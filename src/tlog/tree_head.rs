@@ -71,11 +71,7 @@ impl TreeHeadKey {
         signature.extend_from_slice(&SHA256_WITH_ECDSA);
         signature.extend_from_slice(&length.to_be_bytes());
         signature.extend_from_slice(signature_der);
-        let line = NoteSignature {
-            name: self.origin.clone(),
-            key_id: self.id,
-            signature,
-        };
+        let line = NoteSignature { name: self.origin.clone(), key_id: self.id, signature };
         let text = Checkpoint::new(&self.origin, head.size, head.root).to_string();
         Ok(Note::signed(text, line))
     }
@@ -92,9 +88,7 @@ impl TreeHeadKey {
         let note = Note::parse(note)?;
         let checkpoint = Checkpoint::parse(note.text())?;
         if checkpoint.origin() != self.origin.as_str() {
-            return Err(OpenCheckpointError::Origin {
-                found: checkpoint.origin().to_owned(),
-            });
+            return Err(OpenCheckpointError::Origin { found: checkpoint.origin().to_owned() });
         }
         // static-ct-api: the signature does not cover extension lines, so there must be none.
         if !checkpoint.extension_lines().is_empty() {
@@ -105,11 +99,7 @@ impl TreeHeadKey {
             let Some((timestamp, signature_der)) = decode_signature(signature) else {
                 return false;
             };
-            let head = TreeHead {
-                timestamp,
-                size: checkpoint.size(),
-                root: checkpoint.root(),
-            };
+            let head = TreeHead { timestamp, size: checkpoint.size(), root: checkpoint.root() };
             opened = Some(head);
             verify(&head.signed_data(), signature_der)
         })?;
@@ -156,12 +146,7 @@ fn decode_signature(signature: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (length, signature_der) = rest.split_first_chunk()?;
     let exact = *algorithm == SHA256_WITH_ECDSA
         && usize::from(u16::from_be_bytes(*length)) == signature_der.len();
-    exact.then(|| {
-        (
-            Timestamp::from_unix_ms(u64::from_be_bytes(*timestamp)),
-            signature_der,
-        )
-    })
+    exact.then(|| (Timestamp::from_unix_ms(u64::from_be_bytes(*timestamp)), signature_der))
 }
 
 /// signed-note, "Signature types": RFC 6962 `TreeHeadSignature`s.

@@ -20,10 +20,7 @@ pub fn verify_inclusion(
     if index >= size {
         return Err(VerifyProofError::Range);
     }
-    let mut climb = Climb {
-        node: index,
-        last: size - 1,
-    };
+    let mut climb = Climb { node: index, last: size - 1 };
     let mut hash = *leaf;
     for beside in proof {
         hash = match climb.step()? {
@@ -32,11 +29,7 @@ pub fn verify_inclusion(
         };
     }
     climb.finish()?;
-    if hash == *root {
-        Ok(())
-    } else {
-        Err(VerifyProofError::Root)
-    }
+    if hash == *root { Ok(()) } else { Err(VerifyProofError::Root) }
 }
 
 /// Checks that the tree of `old_size` leaves with `old_root` is the beginning of the tree of
@@ -65,11 +58,7 @@ pub fn verify_consistency(
             return Err(VerifyProofError::Length);
         }
         let same = old_size == 0 || old_root == new_root;
-        return if same {
-            Ok(())
-        } else {
-            Err(VerifyProofError::Root)
-        };
+        return if same { Ok(()) } else { Err(VerifyProofError::Root) };
     }
     // A complete old tree is a node of the new one, so the proof leaves its root out. Any other
     // starts with the node that both trees have at the old tree's right edge.
@@ -78,10 +67,7 @@ pub fn verify_consistency(
         Some((first, rest)) => (first, rest),
         None => return Err(VerifyProofError::Length),
     };
-    let mut climb = Climb {
-        node: old_size - 1,
-        last: new_size - 1,
-    };
+    let mut climb = Climb { node: old_size - 1, last: new_size - 1 };
     climb.skip(climb.node.trailing_ones());
     let (mut old_hash, mut new_hash) = (*first, *first);
     for beside in rest {
@@ -95,11 +81,7 @@ pub fn verify_consistency(
     }
     climb.finish()?;
     let both = old_hash == *old_root && new_hash == *new_root;
-    if both {
-        Ok(())
-    } else {
-        Err(VerifyProofError::Root)
-    }
+    if both { Ok(()) } else { Err(VerifyProofError::Root) }
 }
 
 /// Why a proof was not accepted.
@@ -156,10 +138,6 @@ impl Climb {
     }
 
     fn finish(self) -> Result<(), VerifyProofError> {
-        if self.last == 0 {
-            Ok(())
-        } else {
-            Err(VerifyProofError::Length)
-        }
+        if self.last == 0 { Ok(()) } else { Err(VerifyProofError::Length) }
     }
 }

@@ -18,22 +18,12 @@ struct PemChain {
 /// One chain per authority, issuing CA first, root last, each PEM with its last line end.
 pub fn trust_bundle(chains: &[&[Certificate]]) -> TrustBundle {
     let pem_chain = |chain: &&[Certificate]| PemChain {
-        certificates: chain
-            .iter()
-            .map(|certificate| certificate.pem().to_owned())
-            .collect(),
+        certificates: chain.iter().map(|certificate| certificate.pem().to_owned()).collect(),
     };
-    TrustBundle {
-        chains: chains.iter().map(pem_chain).collect(),
-    }
+    TrustBundle { chains: chains.iter().map(pem_chain).collect() }
 }
 
 /// All chains in one PEM file.
 pub fn trust_bundle_pem(chains: &[&[Certificate]]) -> String {
-    chains
-        .iter()
-        .copied()
-        .flatten()
-        .map(Certificate::pem)
-        .collect()
+    chains.iter().copied().flatten().map(Certificate::pem).collect()
 }

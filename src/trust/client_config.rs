@@ -18,11 +18,7 @@ pub fn client_trust_config(
     trusted_root: TrustedRoot,
     signing_config: SigningConfig,
 ) -> ClientTrustConfig {
-    ClientTrustConfig {
-        media_type: MEDIA_TYPE,
-        trusted_root,
-        signing_config,
-    }
+    ClientTrustConfig { media_type: MEDIA_TYPE, trusted_root, signing_config }
 }
 
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";

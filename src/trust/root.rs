@@ -100,34 +100,18 @@ impl TrustedChain {
         let uri = absolute(url)?;
         let count = chain.len();
         let Some(root) = chain.last().filter(|_| count >= needed) else {
-            return Err(TrustError::ChainTooShort {
-                url: uri,
-                count,
-                needed,
-            });
+            return Err(TrustError::ChainTooShort { url: uri, count, needed });
         };
         // Readers demand both names; the host stands in for one that the root does not have.
-        let or_host = |name: Option<&str>| {
-            name.or(url.host_str())
-                .map(str::to_owned)
-                .unwrap_or_default()
-        };
+        let or_host =
+            |name: Option<&str>| name.or(url.host_str()).map(str::to_owned).unwrap_or_default();
         let subject = Subject {
             organization: or_host(root.organization()),
             common_name: or_host(root.common_name()),
         };
-        let raw = |certificate: &Certificate| RawBytes {
-            raw_bytes: base64(certificate.der()),
-        };
-        let cert_chain = CertChain {
-            certificates: chain.iter().map(raw).collect(),
-        };
-        Ok(Self {
-            subject,
-            uri,
-            cert_chain,
-            valid_for,
-        })
+        let raw = |certificate: &Certificate| RawBytes { raw_bytes: base64(certificate.der()) };
+        let cert_chain = CertChain { certificates: chain.iter().map(raw).collect() };
+        Ok(Self { subject, uri, cert_chain, valid_for })
     }
 }
 
@@ -139,26 +123,17 @@ impl TrustedLog {
     /// The URL has no host, or the key is none that all clients take.
     pub fn new(url: &Url, public_key: &[u8], valid_for: Span) -> Result<Self, TrustError> {
         let base_url = absolute(url)?;
-        let key = PublicKey::parse(public_key).map_err(|source| TrustError::LogKey {
-            url: base_url.clone(),
-            source,
-        })?;
-        let key_details = key_details(key.algorithm()).ok_or_else(|| TrustError::LogKeyKind {
-            url: base_url.clone(),
-        })?;
+        let key = PublicKey::parse(public_key)
+            .map_err(|source| TrustError::LogKey { url: base_url.clone(), source })?;
+        let key_details = key_details(key.algorithm())
+            .ok_or_else(|| TrustError::LogKeyKind { url: base_url.clone() })?;
         let spki_der = key.spki_der();
         Ok(Self {
             base_url,
             hash_algorithm: "SHA2_256",
             // NT-55: the id is over the SubjectPublicKeyInfo, for every kind of key.
-            log_id: KeyId {
-                key_id: base64(&LogId::from_spki(spki_der).0),
-            },
-            public_key: LogKey {
-                raw_bytes: base64(spki_der),
-                key_details,
-                valid_for,
-            },
+            log_id: KeyId { key_id: base64(&LogId::from_spki(spki_der).0) },
+            public_key: LogKey { raw_bytes: base64(spki_der), key_details, valid_for },
         })
     }
 }
@@ -212,9 +187,7 @@ fn key_details(algorithm: ClientKeyAlgorithm) -> Option<&'static str> {
 /// The URL without a slash at its end: clients glue paths onto it.
 pub(super) fn absolute(url: &Url) -> Result<String, TrustError> {
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(TrustError::NoHost {
-            url: url.to_string(),
-        });
+        return Err(TrustError::NoHost { url: url.to_string() });
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -223,9 +196,7 @@ pub(super) fn no_path(url: &Url) -> Result<(), TrustError> {
     if url.path().trim_matches('/').is_empty() && url.query().is_none() {
         Ok(())
     } else {
-        Err(TrustError::CaPath {
-            url: url.to_string(),
-        })
+        Err(TrustError::CaPath { url: url.to_string() })
     }
 }
 

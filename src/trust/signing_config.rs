@@ -111,12 +111,7 @@ impl Service {
         valid_for: Span,
     ) -> Result<Self, TrustError> {
         let url = absolute(url)?;
-        Ok(Self {
-            url,
-            major_api_version,
-            valid_for,
-            operator: operator.to_owned(),
-        })
+        Ok(Self { url, major_api_version, valid_for, operator: operator.to_owned() })
     }
 }
 

@@ -113,9 +113,7 @@ fn example_config() -> SigningConfig {
     let tsa = url("https://sigstore.example.com/api/v1/timestamp");
     let rekor = url("https://rekor.example.com");
     signing_config(SigningServices {
-        ca: vec![
-            Service::ca(&url("https://sigstore.example.com/"), operator, valid_for).unwrap(),
-        ],
+        ca: vec![Service::ca(&url("https://sigstore.example.com/"), operator, valid_for).unwrap()],
         oidc: vec![
             Service::oidc(&url("https://dex.example.com/auth"), operator, valid_for).unwrap(),
         ],
@@ -199,7 +197,8 @@ fn nt_55_a_logs_id_is_the_hash_of_its_spki_for_every_kind_of_key() {
         // PEM and DER give the same.
         let pem = crate::x509::pem::encode("PUBLIC KEY", &spki);
         let address = url("https://log.example.com");
-        let from = |key: &[u8]| document(&TrustedLog::new(&address, key, since_september()).unwrap());
+        let from =
+            |key: &[u8]| document(&TrustedLog::new(&address, key, since_september()).unwrap());
         let log = from(&spki);
         assert_eq!(log, from(pem.as_bytes()));
         assert_eq!(log["publicKey"]["keyDetails"], details);
@@ -217,10 +216,7 @@ fn what_some_client_would_choke_on_is_refused() {
     let of_ca = |chain: &[Certificate], at: &Url| TrustedChain::of_ca(chain, at, span).unwrap_err();
     assert!(matches!(of_ca(&ca, &with_path), TrustError::CaPath { .. }));
     assert!(matches!(of_ca(&[], &host), TrustError::ChainTooShort { count: 0, needed: 1, .. }));
-    assert!(matches!(
-        Service::ca(&with_path, "example.com", span),
-        Err(TrustError::CaPath { .. })
-    ));
+    assert!(matches!(Service::ca(&with_path, "example.com", span), Err(TrustError::CaPath { .. })));
     assert!(matches!(
         TrustedChain::of_timestamp_authority(&ca[..1], &host, span),
         Err(TrustError::ChainTooShort { count: 1, needed: 2, .. })
@@ -229,10 +225,7 @@ fn what_some_client_would_choke_on_is_refused() {
         TrustedLog::new(&no_host, &p256_spki(), span),
         Err(TrustError::NoHost { .. })
     ));
-    assert!(matches!(
-        TrustedLog::new(&host, b"not a key", span),
-        Err(TrustError::LogKey { .. })
-    ));
+    assert!(matches!(TrustedLog::new(&host, b"not a key", span), Err(TrustError::LogKey { .. })));
 }
 
 #[test]

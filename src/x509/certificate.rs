@@ -91,9 +91,7 @@ impl Certificate {
         let blocks = pem::blocks(pem).map_err(|source| CertificateError::Pem { source })?;
         let parse = |block: &pem::Block| match block.label.as_str() {
             PEM_LABEL => Self::parse_der(&block.der),
-            label => Err(CertificateError::Label {
-                label: label.to_owned(),
-            }),
+            label => Err(CertificateError::Label { label: label.to_owned() }),
         };
         let in_chain = |(index, block)| {
             parse(block).map_err(|source| CertificateError::InChain {
@@ -121,9 +119,7 @@ impl Certificate {
 
     /// What kind of key it certifies; `None` if it is none of those that verifiers take.
     pub fn key_algorithm(&self) -> Option<ClientKeyAlgorithm> {
-        PublicKey::parse_der(self.spki_der())
-            .ok()
-            .map(|key| key.algorithm())
+        PublicKey::parse_der(self.spki_der()).ok().map(|key| key.algorithm())
     }
 
     /// DER Name of the subject.
@@ -179,10 +175,7 @@ impl Certificate {
 
     /// Whether basicConstraints says cA.
     pub fn is_ca(&self) -> bool {
-        self.0
-            .basic_constraints
-            .as_ref()
-            .is_some_and(|(_, constraints)| constraints.ca)
+        self.0.basic_constraints.as_ref().is_some_and(|(_, constraints)| constraints.ca)
     }
 
     /// pathLenConstraint, if there is one.
@@ -195,10 +188,7 @@ impl Certificate {
 
     /// Whether keyUsage is present and has keyCertSign.
     pub fn can_sign_certificates(&self) -> bool {
-        self.0
-            .key_usage
-            .as_ref()
-            .is_some_and(|(_, usage)| usage.key_cert_sign())
+        self.0.key_usage.as_ref().is_some_and(|(_, usage)| usage.key_cert_sign())
     }
 
     /// keyUsage with its criticality.
@@ -293,11 +283,7 @@ impl Fields {
         if tbs.signature() != certificate.signature_algorithm() {
             return Err(CertificateError::AlgorithmMismatch);
         }
-        let signature = certificate
-            .signature()
-            .as_bytes()
-            .unwrap_or_default()
-            .to_vec();
+        let signature = certificate.signature().as_bytes().unwrap_or_default().to_vec();
         let (subject, issuer) = (tbs.subject(), tbs.issuer());
         Ok(Self {
             der: der.to_vec(),
@@ -339,10 +325,7 @@ where
     T: Decode<'a, Error = der::Error> + const_oid::AssociatedOid,
 {
     tbs.get_extension::<T>()
-        .map_err(|source| CertificateError::Extension {
-            extension: name,
-            source,
-        })
+        .map_err(|source| CertificateError::Extension { extension: name, source })
 }
 
 fn other_critical(tbs: &TbsCertificate) -> Vec<ObjectIdentifier> {
@@ -358,9 +341,7 @@ fn other_critical(tbs: &TbsCertificate) -> Vec<ObjectIdentifier> {
 /// a certificate as in a certification request.
 pub(super) fn first_element(der: &[u8]) -> der::Result<&[u8]> {
     let mut reader = SliceReader::new(der)?;
-    Header::decode(&mut reader)?
-        .tag()
-        .assert_eq(der::Tag::Sequence)?;
+    Header::decode(&mut reader)?.tag().assert_eq(der::Tag::Sequence)?;
     reader.tlv_bytes()
 }
 
@@ -368,10 +349,7 @@ fn text(
     name: &Name,
     attribute: impl Fn(&Name) -> der::Result<Option<DirectoryString>>,
 ) -> Option<String> {
-    attribute(name)
-        .ok()
-        .flatten()
-        .map(|text| text.value().into_owned())
+    attribute(name).ok().flatten().map(|text| text.value().into_owned())
 }
 
 fn timestamp(time: Time) -> Timestamp {

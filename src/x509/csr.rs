@@ -52,22 +52,15 @@ impl Csr {
         match pem.len() {
             0 => return Err(CsrError::Empty),
             bytes if bytes > MAX_INPUT_BYTES => {
-                return Err(CsrError::TooLong {
-                    bytes,
-                    limit_bytes: MAX_INPUT_BYTES,
-                });
+                return Err(CsrError::TooLong { bytes, limit_bytes: MAX_INPUT_BYTES });
             }
             _ => {}
         }
         let blocks = pem::blocks(pem).map_err(CsrError::Pem)?;
         match blocks.as_slice() {
             [block] if PEM_LABELS.contains(&block.label.as_str()) => Self::verify_der(&block.der),
-            [block] => Err(CsrError::Label {
-                label: block.label.clone(),
-            }),
-            several => Err(CsrError::SeveralBlocks {
-                blocks: several.len(),
-            }),
+            [block] => Err(CsrError::Label { label: block.label.clone() }),
+            several => Err(CsrError::SeveralBlocks { blocks: several.len() }),
         }
     }
 
@@ -83,17 +76,11 @@ impl Csr {
 
     fn verify_der(der: &[u8]) -> Result<Self, CsrError> {
         let request = CertReq::from_der(der).map_err(|_| CsrError::Der)?;
-        let spki_der = request
-            .info
-            .public_key
-            .to_der()
-            .map_err(|_| CsrError::Der)?;
+        let spki_der = request.info.public_key.to_der().map_err(|_| CsrError::Der)?;
         let public_key = PublicKey::parse_der(&spki_der).map_err(CsrError::Key)?;
         let identifier = request.algorithm.owned_to_ref();
         let scheme = SignatureScheme::from_identifier(&identifier).ok_or_else(|| {
-            CsrError::SignatureAlgorithm {
-                algorithm: identifier.oid.to_string(),
-            }
+            CsrError::SignatureAlgorithm { algorithm: identifier.oid.to_string() }
         })?;
         let signature = request.signature.as_bytes().ok_or(CsrError::Der)?;
         let signed = first_element(der).map_err(|_| CsrError::Der)?;

@@ -137,16 +137,12 @@ pub const ROWS: [Row; 23] = {
 impl ExtensionField {
     /// The field that a key of `extension-templates` names, such as `build-signer-uri`.
     pub fn from_template_key(key: &str) -> Option<Self> {
-        ROWS.iter()
-            .find(|row| row.template_key == Some(key))
-            .map(|row| row.field)
+        ROWS.iter().find(|row| row.template_key == Some(key)).map(|row| row.field)
     }
 
     /// Its key in `extension-templates`; `None` for the two that no template may set.
     pub fn template_key(self) -> Option<&'static str> {
-        ROWS.iter()
-            .find(|row| row.field == self)
-            .and_then(|row| row.template_key)
+        ROWS.iter().find(|row| row.field == self).and_then(|row| row.template_key)
     }
 
     /// All keys that `extension-templates` may have, in render order.
@@ -183,15 +179,12 @@ impl FulcioExtensions {
     /// The extensions as they will be rendered: rows that have a value, in render order. The
     /// issuer comes twice.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Row, &str)> {
-        ROWS.iter()
-            .filter_map(|row| Some((row, self.value(row.field)?)))
+        ROWS.iter().filter_map(|row| Some((row, self.value(row.field)?)))
     }
 
     /// Octets that [`Self::write_der`] appends.
     pub fn der_bytes(&self) -> usize {
-        self.iter()
-            .map(|(row, value)| Lengths::of(row, value).element)
-            .sum()
+        self.iter().map(|(row, value)| Lengths::of(row, value).element).sum()
     }
 
     /// Appends `Extension` structures (RFC 5280, 4.1), none critical, one after the other without
@@ -238,11 +231,7 @@ impl Lengths {
             Encoding::Utf8String => tlv::element_bytes(value.len()),
         };
         let sequence = tlv::element_bytes(OID_PREFIX.len() + 1) + tlv::element_bytes(octets);
-        Self {
-            octets,
-            sequence,
-            element: tlv::element_bytes(sequence),
-        }
+        Self { octets, sequence, element: tlv::element_bytes(sequence) }
     }
 }
 
@@ -254,24 +243,12 @@ const fn templated(
     title: &'static str,
     template_key: &'static str,
 ) -> Row {
-    Row {
-        arc,
-        field,
-        title,
-        template_key: Some(template_key),
-        encoding,
-    }
+    Row { arc, field, title, template_key: Some(template_key), encoding }
 }
 
 /// A row whose value is not the operator's to choose.
 const fn fixed(arc: u8, field: ExtensionField, encoding: Encoding, title: &'static str) -> Row {
-    Row {
-        arc,
-        field,
-        title,
-        template_key: None,
-        encoding,
-    }
+    Row { arc, field, title, template_key: None, encoding }
 }
 
 /// Fields: one fewer than rows, because the issuer has two.
@@ -327,11 +304,7 @@ mod tests {
     #[test]
     fn raw_is_used_up_to_arc_six_and_utf8_string_after_it() {
         for row in &ROWS {
-            let expected = if row.arc <= 6 {
-                Encoding::Raw
-            } else {
-                Encoding::Utf8String
-            };
+            let expected = if row.arc <= 6 { Encoding::Raw } else { Encoding::Utf8String };
             assert_eq!(row.encoding, expected, "{}", row.title);
         }
     }
@@ -352,14 +325,9 @@ mod tests {
 
     #[test]
     fn nobody_can_template_the_issuer_or_the_token_subject() {
-        for key in [
-            "issuer",
-            "token-subject",
-            "subject",
-            "",
-            "Build-Signer-URI",
-            "build_signer_uri",
-        ] {
+        for key in
+            ["issuer", "token-subject", "subject", "", "Build-Signer-URI", "build_signer_uri"]
+        {
             assert_eq!(ExtensionField::from_template_key(key), None, "{key}");
         }
     }

@@ -92,9 +92,7 @@ impl<'a> Leaf<'a> {
         &self,
         oid: ObjectIdentifier,
     ) -> impl Iterator<Item = &LeafExtension<'a>> {
-        self.extensions
-            .iter()
-            .filter(move |extension| extension.oid == oid)
+        self.extensions.iter().filter(move |extension| extension.oid == oid)
     }
 
     /// The encoded `SignedCertificateTimestampList` of RFC 6962, 3.3.
@@ -129,10 +127,9 @@ impl<'a> Leaf<'a> {
         let mut found = self.extensions_named(oid);
         match (found.next(), found.count()) {
             (Some(extension), 0) => Ok(extension),
-            (first, others) => Err(LeafError::NotOnce {
-                oid,
-                count: others + usize::from(first.is_some()),
-            }),
+            (first, others) => {
+                Err(LeafError::NotOnce { oid, count: others + usize::from(first.is_some()) })
+            }
         }
     }
 }
@@ -145,10 +142,7 @@ fn read_certificate(der: &[u8]) -> der::Result<Leaf<'_>> {
     let signature = fields.tlv_bytes()?;
     der::asn1::BitStringRef::from_der(signature)?;
     fields.finish()?;
-    Ok(Leaf {
-        outer_algorithm: Some(outer_algorithm),
-        ..read_tbs(tbs)?
-    })
+    Ok(Leaf { outer_algorithm: Some(outer_algorithm), ..read_tbs(tbs)? })
 }
 
 /// RFC 5280, 4.1: `TBSCertificate`, without the unique identifiers of v2.
@@ -201,12 +195,7 @@ fn read_extension(der: &[u8]) -> der::Result<LeafExtension<'_>> {
     let value = AnyRef::decode(&mut fields)?;
     value.tag().assert_eq(Tag::OctetString)?;
     fields.finish()?;
-    Ok(LeafExtension {
-        oid,
-        critical: critical.is_some(),
-        value: value.value(),
-        der,
-    })
+    Ok(LeafExtension { oid, critical: critical.is_some(), value: value.value(), der })
 }
 
 /// The content of exactly one SEQUENCE.
@@ -239,10 +228,7 @@ fn wrap(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
 }
 
 fn explicit_tag(number: u32) -> Tag {
-    Tag::ContextSpecific {
-        constructed: true,
-        number: TagNumber(number),
-    }
+    Tag::ContextSpecific { constructed: true, number: TagNumber(number) }
 }
 
 fn instant(time: x509_cert::time::Time) -> Timestamp {

@@ -87,25 +87,16 @@ fn check_fields(leaf: &Leaf<'_>, lifetime_seconds: u64) -> Result<(), BrokenRule
     if leaf.version != VERSION_3 {
         return Err(BrokenRule::Version);
     }
-    let positive = leaf
-        .serial
-        .first()
-        .is_some_and(|first| (0x01..0x80).contains(first));
+    let positive = leaf.serial.first().is_some_and(|first| (0x01..0x80).contains(first));
     if leaf.serial.len() != super::serial::SERIAL_BYTES || !positive {
         return Err(BrokenRule::Serial);
     }
-    if leaf
-        .outer_algorithm
-        .is_some_and(|outer| outer != leaf.algorithm)
-    {
+    if leaf.outer_algorithm.is_some_and(|outer| outer != leaf.algorithm) {
         return Err(BrokenRule::Algorithm);
     }
     let seconds = leaf.not_after.ms_since(leaf.not_before) / 1000;
     if seconds != lifetime_seconds {
-        return Err(BrokenRule::Lifetime {
-            seconds,
-            expected_seconds: lifetime_seconds,
-        });
+        return Err(BrokenRule::Lifetime { seconds, expected_seconds: lifetime_seconds });
     }
     // An empty SEQUENCE OF RelativeDistinguishedName.
     if leaf.subject != [0x30, 0x00] {
@@ -116,10 +107,7 @@ fn check_fields(leaf: &Leaf<'_>, lifetime_seconds: u64) -> Result<(), BrokenRule
 
 fn check_no_extension_twice(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     for (at, extension) in leaf.extensions.iter().enumerate() {
-        if leaf.extensions[..at]
-            .iter()
-            .any(|earlier| earlier.oid == extension.oid)
-        {
+        if leaf.extensions[..at].iter().any(|earlier| earlier.oid == extension.oid) {
             return Err(BrokenRule::RepeatedExtension { oid: extension.oid });
         }
     }
@@ -136,11 +124,7 @@ fn check_last_extension(leaf: &Leaf<'_>, stage: Stage) -> Result<(), BrokenRule>
     let last = leaf.extensions.last().map(|last| last.oid);
     let stands_last = marker.is_none() || last == marker;
     let absent = |oid: &ObjectIdentifier| leaf.extensions_named(*oid).next().is_none();
-    if stands_last && others.iter().all(absent) {
-        Ok(())
-    } else {
-        Err(BrokenRule::LastExtension)
-    }
+    if stands_last && others.iter().all(absent) { Ok(()) } else { Err(BrokenRule::LastExtension) }
 }
 
 fn check_fixed_extensions(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
@@ -153,10 +137,7 @@ fn check_fixed_extensions(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
         }
     }
     for (name, oid) in KEY_IDENTIFIERS {
-        if !leaf
-            .extensions_named(oid)
-            .any(|extension| !extension.critical)
-        {
+        if !leaf.extensions_named(oid).any(|extension| !extension.critical) {
             return Err(BrokenRule::Extension { name });
         }
     }
@@ -173,9 +154,7 @@ fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
         let Ok(only) = der::AnyRef::from_der(names.value()) else {
             return false;
         };
-        let tag_octet = der::Encode::to_der(&only)
-            .ok()
-            .and_then(|der| der.first().copied());
+        let tag_octet = der::Encode::to_der(&only).ok().and_then(|der| der.first().copied());
         tag_octet.is_some_and(|tag| PERMITTED_NAME_TAGS.contains(&tag))
     };
     let as_the_profile_says = leaf
@@ -184,9 +163,7 @@ fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     if as_the_profile_says {
         Ok(())
     } else {
-        Err(BrokenRule::Extension {
-            name: "subject alternative name",
-        })
+        Err(BrokenRule::Extension { name: "subject alternative name" })
     }
 }
 
@@ -195,14 +172,8 @@ fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
 fn check_nothing_else(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     for extension in &leaf.extensions {
         let oid = extension.oid;
-        let known = [
-            KEY_USAGE,
-            EXT_KEY_USAGE,
-            SUBJECT_KEY_ID,
-            AUTHORITY_KEY_ID,
-            SUBJECT_ALT_NAME,
-        ]
-        .contains(&oid)
+        let known = [KEY_USAGE, EXT_KEY_USAGE, SUBJECT_KEY_ID, AUTHORITY_KEY_ID, SUBJECT_ALT_NAME]
+            .contains(&oid)
             || [SCT_LIST, POISON].contains(&oid)
             || oid.parent() == Some(FULCIO_ARC);
         if !known {
@@ -224,15 +195,11 @@ const FIXED_EXTENSIONS: [(&str, ObjectIdentifier, bool, &[u8]); 2] = [
         "extended key usage",
         EXT_KEY_USAGE,
         false,
-        &[
-            0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03,
-        ],
+        &[0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03],
     ),
 ];
-const KEY_IDENTIFIERS: [(&str, ObjectIdentifier); 2] = [
-    ("subject key identifier", SUBJECT_KEY_ID),
-    ("authority key identifier", AUTHORITY_KEY_ID),
-];
+const KEY_IDENTIFIERS: [(&str, ObjectIdentifier); 2] =
+    [("subject key identifier", SUBJECT_KEY_ID), ("authority key identifier", AUTHORITY_KEY_ID)];
 
 /// GeneralName (RFC 5280, 4.2.1.6): `otherName [0]`, `rfc822Name [1]`,
 /// `uniformResourceIdentifier [6]`.

@@ -76,14 +76,9 @@ impl SubjectAltName {
         if local.len() > 64 || local.split('.').any(str::is_empty) {
             return Err(NameError::LocalPart);
         }
-        only(domain, local.len() + 1, |c| {
-            is_host_character(c) && c != '_'
-        })?;
+        only(domain, local.len() + 1, |c| is_host_character(c) && c != '_')?;
         host_name(domain, |domain| NameError::Domain { domain })?;
-        Ok(Self {
-            kind: NameKind::Email,
-            text: address.to_owned(),
-        })
+        Ok(Self { kind: NameKind::Email, text: address.to_owned() })
     }
 
     /// An `absolute-URI` (RFC 3986, 4.3) with an authority: `scheme://host[:port][/path][?query]`.
@@ -102,19 +97,14 @@ impl SubjectAltName {
         percent_encoding(uri)?;
         let (scheme, rest) = uri.split_once("://").ok_or(NameError::NotAbsolute)?;
         let mut scheme_characters = scheme.chars();
-        if !scheme_characters
-            .next()
-            .is_some_and(|c| c.is_ascii_alphabetic())
+        if !scheme_characters.next().is_some_and(|c| c.is_ascii_alphabetic())
             || !scheme_characters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
         {
             return Err(NameError::NotAbsolute);
         }
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         check_authority(authority)?;
-        Ok(Self {
-            kind: NameKind::Uri,
-            text: uri.to_owned(),
-        })
+        Ok(Self { kind: NameKind::Uri, text: uri.to_owned() })
     }
 
     /// `subject!domain`, for issuers of type `username`.
@@ -129,10 +119,7 @@ impl SubjectAltName {
         }
         only(subject, 0, |c| c.is_ascii_graphic())?;
         host_name(domain, |domain| NameError::Domain { domain })?;
-        Ok(Self {
-            kind: NameKind::Username,
-            text: format!("{subject}!{domain}"),
-        })
+        Ok(Self { kind: NameKind::Username, text: format!("{subject}!{domain}") })
     }
 
     /// Which alternative of GeneralName this is.
@@ -190,14 +177,8 @@ fn bounded(text: &str, limit_bytes: usize) -> Result<(), NameError> {
 
 /// Every character of `part`, which begins at byte `offset` of the whole, is `allowed`.
 fn only(part: &str, offset: usize, allowed: impl Fn(char) -> bool) -> Result<(), NameError> {
-    match part
-        .char_indices()
-        .find(|(_, character)| !allowed(*character))
-    {
-        Some((at, character)) => Err(NameError::Character {
-            character,
-            at: offset + at,
-        }),
+    match part.char_indices().find(|(_, character)| !allowed(*character)) {
+        Some((at, character)) => Err(NameError::Character { character, at: offset + at }),
         None => Ok(()),
     }
 }
@@ -211,9 +192,7 @@ fn check_authority(authority: &str) -> Result<(), NameError> {
         match authority.split_once(']') {
             Some((address, port)) => (&authority[..=address.len()], port),
             None => {
-                return Err(NameError::Host {
-                    host: authority.to_owned(),
-                });
+                return Err(NameError::Host { host: authority.to_owned() });
             }
         }
     } else {
@@ -222,18 +201,14 @@ fn check_authority(authority: &str) -> Result<(), NameError> {
     if !port.is_empty() {
         let digits = port.strip_prefix(':').unwrap_or_default();
         if !digits.chars().all(|c| c.is_ascii_digit()) || digits.parse::<u16>().is_err() {
-            return Err(NameError::Port {
-                port: digits.to_owned(),
-            });
+            return Err(NameError::Port { port: digits.to_owned() });
         }
     }
     match host.strip_prefix('[') {
         // Zone identifiers (RFC 6874) name an interface of one machine, so they are refused.
         Some(address) => match address.trim_end_matches(']').parse::<Ipv6Addr>() {
             Ok(_) => Ok(()),
-            Err(_) => Err(NameError::Host {
-                host: host.to_owned(),
-            }),
+            Err(_) => Err(NameError::Host { host: host.to_owned() }),
         },
         None => host_name(host, |host| NameError::Host { host }),
     }

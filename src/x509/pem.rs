@@ -50,11 +50,7 @@ pub fn blocks(input: &[u8]) -> Result<Vec<Block>, PemError> {
         blocks.push(block);
         rest = after;
     }
-    if blocks.is_empty() {
-        Err(PemError::NoBlock)
-    } else {
-        Ok(blocks)
-    }
+    if blocks.is_empty() { Err(PemError::NoBlock) } else { Ok(blocks) }
 }
 
 /// `der` as one PEM block with lines of 64 columns and a newline at the end (RFC 7468, section 2).
@@ -84,15 +80,10 @@ fn block(text: &str) -> Result<(Block, &str), PemError> {
         .position(|window| window == DASHES.as_bytes())
         .ok_or(PemError::BeginLine)?;
     let (label, body) = (&text[..label_bytes], &text[label_bytes + DASHES.len()..]);
-    if !label
-        .bytes()
-        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
-    {
+    if !label.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ') {
         return Err(PemError::BeginLine);
     }
-    let unterminated = || PemError::Unterminated {
-        label: label.to_owned(),
-    };
+    let unterminated = || PemError::Unterminated { label: label.to_owned() };
     // A body has no dashes, so the first ones must be those of the END line.
     let body_bytes = body.find('-').ok_or_else(unterminated)?;
     let after = body[body_bytes..]
@@ -100,21 +91,10 @@ fn block(text: &str) -> Result<(Block, &str), PemError> {
         .and_then(|rest| rest.strip_prefix(label)?.strip_prefix(DASHES))
         .ok_or_else(unterminated)?;
     let mut base64 = Zeroizing::new(Vec::with_capacity(body_bytes));
-    base64.extend(
-        body[..body_bytes]
-            .bytes()
-            .filter(|byte| !byte.is_ascii_whitespace()),
-    );
-    let der = STANDARD.decode(&*base64).map_err(|_| PemError::Base64 {
-        label: label.to_owned(),
-    })?;
-    Ok((
-        Block {
-            label: label.to_owned(),
-            der: Zeroizing::new(der),
-        },
-        after,
-    ))
+    base64.extend(body[..body_bytes].bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    let der =
+        STANDARD.decode(&*base64).map_err(|_| PemError::Base64 { label: label.to_owned() })?;
+    Ok((Block { label: label.to_owned(), der: Zeroizing::new(der) }, after))
 }
 
 const BEGIN: &str = "-----BEGIN ";
@@ -155,12 +135,8 @@ mod tests {
 
     #[test]
     fn broken_blocks_are_refused_by_what_is_broken() {
-        let unterminated = PemError::Unterminated {
-            label: "A".to_owned(),
-        };
-        let base64 = PemError::Base64 {
-            label: "A".to_owned(),
-        };
+        let unterminated = PemError::Unterminated { label: "A".to_owned() };
+        let base64 = PemError::Base64 { label: "A".to_owned() };
         for (text, expected) in [
             ("", PemError::NoBlock),
             ("AQID", PemError::NoBlock),
@@ -168,26 +144,15 @@ mod tests {
             ("-----BEGIN a-----\n-----END a-----", PemError::BeginLine),
             ("-----BEGIN A\nAQID\n-----END A-----", PemError::BeginLine),
             ("-----BEGIN A-----\nAQID\n", unterminated.clone()),
-            (
-                "-----BEGIN A-----\nAQID\n-----END B-----",
-                unterminated.clone(),
-            ),
-            (
-                "-----BEGIN A-----\nAQID\n-----END A----",
-                unterminated.clone(),
-            ),
-            (
-                "-----BEGIN A-----\n-----BEGIN A-----\nAQID\n-----END A-----",
-                unterminated,
-            ),
+            ("-----BEGIN A-----\nAQID\n-----END B-----", unterminated.clone()),
+            ("-----BEGIN A-----\nAQID\n-----END A----", unterminated.clone()),
+            ("-----BEGIN A-----\n-----BEGIN A-----\nAQID\n-----END A-----", unterminated),
             ("-----BEGIN A-----\nAQI\n-----END A-----", base64.clone()),
             ("-----BEGIN A-----\nAQJ=\n-----END A-----", base64.clone()),
             ("-----BEGIN A-----\nAQ_D\n-----END A-----", base64.clone()),
             (
                 "-----BEGIN A-----\nProc-Type: 4\n\nAQID\n-----END A-----",
-                PemError::Unterminated {
-                    label: "A".to_owned(),
-                },
+                PemError::Unterminated { label: "A".to_owned() },
             ),
             ("-----BEGIN A-----\nDek: 4\n\nAQID\n-----END A-----", base64),
         ] {

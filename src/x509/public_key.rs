@@ -109,11 +109,7 @@ impl PublicKey {
         match pem_or_der.len() {
             0 => return Err(MalformedKey::Empty.into()),
             bytes if bytes > MAX_INPUT_BYTES => {
-                return Err(MalformedKey::TooLong {
-                    bytes,
-                    limit_bytes: MAX_INPUT_BYTES,
-                }
-                .into());
+                return Err(MalformedKey::TooLong { bytes, limit_bytes: MAX_INPUT_BYTES }.into());
             }
             _ => {}
         }
@@ -123,14 +119,8 @@ impl PublicKey {
         let blocks = pem::blocks(pem_or_der).map_err(MalformedKey::Pem)?;
         match blocks.as_slice() {
             [block] if block.label == "PUBLIC KEY" => Self::parse_der(&block.der),
-            [block] => Err(MalformedKey::Label {
-                label: block.label.clone(),
-            }
-            .into()),
-            several => Err(MalformedKey::SeveralBlocks {
-                blocks: several.len(),
-            }
-            .into()),
+            [block] => Err(MalformedKey::Label { label: block.label.clone() }.into()),
+            several => Err(MalformedKey::SeveralBlocks { blocks: several.len() }.into()),
         }
     }
 
@@ -141,18 +131,13 @@ impl PublicKey {
     pub fn parse_der(spki_der: &[u8]) -> Result<Self, KeyError> {
         let spki = SubjectPublicKeyInfoRef::from_der(spki_der).map_err(|_| MalformedKey::Der)?;
         // A key is a whole number of octets in every algorithm we know.
-        let octets = spki
-            .subject_public_key
-            .as_bytes()
-            .ok_or(MalformedKey::Der)?;
+        let octets = spki.subject_public_key.as_bytes().ok_or(MalformedKey::Der)?;
         let algorithm = match spki.algorithm.oid {
             rfc5912::ID_EC_PUBLIC_KEY => ec_algorithm(&spki.algorithm)?,
             rfc5912::RSA_ENCRYPTION => rsa_algorithm(&spki.algorithm, octets)?,
             rfc8410::ID_ED_25519 => ed25519_algorithm(&spki.algorithm, octets)?,
             other => {
-                return Err(KeyError::NotPermitted {
-                    kind: kind_of_key(other),
-                });
+                return Err(KeyError::NotPermitted { kind: kind_of_key(other) });
             }
         };
         let verifier = parse_for_verifying(algorithm, octets)?;
@@ -194,9 +179,7 @@ impl PublicKey {
             return self.verifies(message, signature);
         }
         verification_algorithm(self.algorithm, scheme).is_some_and(|algorithm| {
-            UnparsedPublicKey::new(algorithm, self.key_octets())
-                .verify(message, signature)
-                .is_ok()
+            UnparsedPublicKey::new(algorithm, self.key_octets()).verify(message, signature).is_ok()
         })
     }
 }
@@ -285,16 +268,12 @@ fn ec_algorithm(identifier: &AlgorithmIdentifierRef<'_>) -> Result<ClientKeyAlgo
     let curve = identifier
         .parameters
         .and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok())
-        .ok_or(MalformedKey::Parameters {
-            algorithm: "an EC key",
-        })?;
+        .ok_or(MalformedKey::Parameters { algorithm: "an EC key" })?;
     match curve {
         rfc5912::SECP_256_R_1 => Ok(ClientKeyAlgorithm::EcdsaP256),
         rfc5912::SECP_384_R_1 => Ok(ClientKeyAlgorithm::EcdsaP384),
         rfc5912::SECP_521_R_1 => Ok(ClientKeyAlgorithm::EcdsaP521),
-        other => Err(KeyError::NotPermitted {
-            kind: format!("ECDSA on {}", kind_of_curve(other)),
-        }),
+        other => Err(KeyError::NotPermitted { kind: format!("ECDSA on {}", kind_of_curve(other)) }),
     }
 }
 
@@ -304,10 +283,7 @@ fn rsa_algorithm(
     octets: &[u8],
 ) -> Result<ClientKeyAlgorithm, KeyError> {
     if identifier.parameters != Some(AnyRef::NULL) {
-        return Err(MalformedKey::Parameters {
-            algorithm: "an RSA key",
-        }
-        .into());
+        return Err(MalformedKey::Parameters { algorithm: "an RSA key" }.into());
     }
     let key = RsaPublicKey::from_der(octets).map_err(|_| MalformedKey::Rsa)?;
     let modulus = key.modulus.as_bytes();
@@ -321,9 +297,7 @@ fn rsa_algorithm(
         3072 => 3072,
         4096 => 4096,
         other => {
-            return Err(KeyError::NotPermitted {
-                kind: format!("RSA of {other} bits"),
-            });
+            return Err(KeyError::NotPermitted { kind: format!("RSA of {other} bits") });
         }
     };
     if modulus.last().is_some_and(|octet| octet % 2 == 0) {
@@ -342,10 +316,7 @@ fn ed25519_algorithm(
     octets: &[u8],
 ) -> Result<ClientKeyAlgorithm, KeyError> {
     if identifier.parameters.is_some() {
-        return Err(MalformedKey::Parameters {
-            algorithm: "an Ed25519 key",
-        }
-        .into());
+        return Err(MalformedKey::Parameters { algorithm: "an Ed25519 key" }.into());
     }
     let mut y: [u8; 32] = octets.try_into().map_err(|_| MalformedKey::Ed25519)?;
     y[31] &= 0x7f; // the sign of x
@@ -463,11 +434,7 @@ const ED25519_LOW_ORDER_Y: [[u8; 32]; 5] = [
 /// Hexadecimal text as octets, at compile time.
 const fn little_endian(hex: &str) -> [u8; 32] {
     const fn digit(character: u8) -> u8 {
-        if character.is_ascii_digit() {
-            character - b'0'
-        } else {
-            character - b'a' + 10
-        }
+        if character.is_ascii_digit() { character - b'0' } else { character - b'a' + 10 }
     }
     let (hex, mut octets, mut at) = (hex.as_bytes(), [0; 32], 0);
     while at < octets.len() {

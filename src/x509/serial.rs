@@ -48,10 +48,7 @@ mod tests {
             aws_lc_rs::rand::fill(&mut random).unwrap();
             let serial = Serial::from_random(random);
             let first = serial.as_bytes()[0];
-            assert!(
-                (0x40..0x80).contains(&first),
-                "sign bit or leading zeros: {first:#x}"
-            );
+            assert!((0x40..0x80).contains(&first), "sign bit or leading zeros: {first:#x}");
             for (octet, value) in serial.as_bytes().iter().enumerate() {
                 bits_seen_set[octet] |= value;
                 bits_seen_clear[octet] |= !value;

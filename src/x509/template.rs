@@ -66,11 +66,7 @@ impl Template {
         push_extension_header(&AUTHORITY_KEY_ID, value_bytes, &mut authority_key_id);
         tlv::push_header(tlv::TAG_SEQUENCE, key_id_bytes, &mut authority_key_id);
         tlv::push_element(TAG_KEY_IDENTIFIER, issuer_key_id, &mut authority_key_id);
-        Self {
-            algorithm,
-            issuer_name_der: issuer_name_der.to_vec(),
-            authority_key_id,
-        }
+        Self { algorithm, issuer_name_der: issuer_name_der.to_vec(), authority_key_id }
     }
 
     /// Everything of a leaf but its last extension and its signature.
@@ -86,24 +82,13 @@ impl Template {
         let extensions_start = fields.len();
         // The reference's order, so that certificates of both compare line by line.
         fields.extend_from_slice(KEY_USAGE_AND_CODE_SIGNING);
-        push_extension_header(
-            &SUBJECT_KEY_ID,
-            tlv::element_bytes(KEY_ID_BYTES),
-            &mut fields,
-        );
+        push_extension_header(&SUBJECT_KEY_ID, tlv::element_bytes(KEY_ID_BYTES), &mut fields);
         tlv::push_element(tlv::TAG_OCTET_STRING, &key_id(leaf.public_key), &mut fields);
         fields.extend_from_slice(&self.authority_key_id);
-        push_extension_header(
-            &SUBJECT_ALT_NAME,
-            leaf.san.general_names_bytes(),
-            &mut fields,
-        );
+        push_extension_header(&SUBJECT_ALT_NAME, leaf.san.general_names_bytes(), &mut fields);
         leaf.san.write_general_names(&mut fields);
         leaf.extensions.write_der(&mut fields);
-        LeafTbs {
-            fields,
-            extensions_start,
-        }
+        LeafTbs { fields, extensions_start }
     }
 
     /// The certificate of a TBS and the signature over it.
@@ -147,11 +132,7 @@ impl LeafTbs {
     /// `SignedCertificateTimestampList`; it stands where the poison stood (RFC 6962, 3.3).
     pub fn final_tbs(&self, sct_list: &[u8]) -> Vec<u8> {
         let mut extension = Vec::with_capacity(sct_list.len() + 32);
-        push_extension_header(
-            &SCT_LIST,
-            tlv::element_bytes(sct_list.len()),
-            &mut extension,
-        );
+        push_extension_header(&SCT_LIST, tlv::element_bytes(sct_list.len()), &mut extension);
         tlv::push_element(tlv::TAG_OCTET_STRING, sct_list, &mut extension);
         self.ending_with(&extension)
     }
@@ -218,25 +199,14 @@ const POISON: &[u8] =
     b"\x30\x13\x06\x0a\x2b\x06\x01\x04\x01\xd6\x79\x02\x04\x03\x01\x01\xff\x04\x02\x05\x00";
 
 /// 2.5.29.14
-const SUBJECT_KEY_ID: ExtensionKind = ExtensionKind {
-    oid: b"\x55\x1d\x0e",
-    critical: false,
-};
+const SUBJECT_KEY_ID: ExtensionKind = ExtensionKind { oid: b"\x55\x1d\x0e", critical: false };
 /// 2.5.29.17
-const SUBJECT_ALT_NAME: ExtensionKind = ExtensionKind {
-    oid: b"\x55\x1d\x11",
-    critical: true,
-};
+const SUBJECT_ALT_NAME: ExtensionKind = ExtensionKind { oid: b"\x55\x1d\x11", critical: true };
 /// 2.5.29.35
-const AUTHORITY_KEY_ID: ExtensionKind = ExtensionKind {
-    oid: b"\x55\x1d\x23",
-    critical: false,
-};
+const AUTHORITY_KEY_ID: ExtensionKind = ExtensionKind { oid: b"\x55\x1d\x23", critical: false };
 /// 1.3.6.1.4.1.11129.2.4.2
-const SCT_LIST: ExtensionKind = ExtensionKind {
-    oid: b"\x2b\x06\x01\x04\x01\xd6\x79\x02\x04\x02",
-    critical: false,
-};
+const SCT_LIST: ExtensionKind =
+    ExtensionKind { oid: b"\x2b\x06\x01\x04\x01\xd6\x79\x02\x04\x02", critical: false };
 
 /// INTEGER.
 const TAG_INTEGER: u8 = 0x02;

@@ -61,10 +61,7 @@ mod tests {
             let content = vec![0xa5; content_bytes];
             let mut ours = Vec::new();
             push_element(TAG_OCTET_STRING, &content, &mut ours);
-            assert_eq!(
-                ours,
-                OctetStringRef::new(&content).unwrap().to_der().unwrap()
-            );
+            assert_eq!(ours, OctetStringRef::new(&content).unwrap().to_der().unwrap());
             assert_eq!(ours.len(), element_bytes(content_bytes));
         }
     }

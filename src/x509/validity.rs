@@ -118,19 +118,13 @@ mod tests {
         let validity = Validity::starting_at(at("2026-11-20T10:20:30.999Z"), 600).unwrap();
         assert_eq!(validity.not_before(), at("2026-11-20T10:20:30Z"));
         assert_eq!(validity.not_after(), at("2026-11-20T10:30:30Z"));
-        assert_eq!(
-            validity.der(),
-            b"\x30\x1e\x17\x0d261120102030Z\x17\x0d261120103030Z"
-        );
+        assert_eq!(validity.der(), b"\x30\x1e\x17\x0d261120102030Z\x17\x0d261120103030Z");
     }
 
     #[test]
     fn utc_time_ends_with_the_year_2049() {
         let validity = Validity::starting_at(at("2049-12-31T23:59:59Z"), 1).unwrap();
-        assert_eq!(
-            validity.der(),
-            b"\x30\x20\x17\x0d491231235959Z\x18\x0f20500101000000Z"
-        );
+        assert_eq!(validity.der(), b"\x30\x20\x17\x0d491231235959Z\x18\x0f20500101000000Z");
     }
 
     #[test]

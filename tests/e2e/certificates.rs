@@ -41,11 +41,7 @@ fn strict_judges_accept_certificates(ca: CaKey) {
         openssl(&openssl_verify(&mayfly, &leaf)).success();
         assert_same_key(&leaf, &mayfly.path(&format!("{name}.key.pem")));
         assert_pkilint_finds_nothing(&mayfly, &leaf);
-        assert!(
-            python("sct_verify", &[&leaf, &trust])
-                .success()
-                .starts_with("SCT ok")
-        );
+        assert!(python("sct_verify", &[&leaf, &trust]).success().starts_with("SCT ok"));
     }
     let all = mayfly.path("leaves.pem");
     fs::write(&all, leaves).unwrap();
@@ -56,31 +52,16 @@ fn strict_judges_accept_certificates(ca: CaKey) {
 
 /// Every kind of key that may be certified, as `openssl genpkey` makes it.
 const CLIENT_KEYS: [(&str, &[&str]); 5] = [
-    (
-        "p256",
-        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-    ),
-    (
-        "p384",
-        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
-    ),
-    (
-        "p521",
-        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"],
-    ),
-    (
-        "rsa2048",
-        &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
-    ),
+    ("p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+    ("p384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+    ("p521", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
+    ("rsa2048", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
     ("ed25519", &["-algorithm", "ED25519"]),
 ];
 
 /// A key and a CSR for it that asks for what no client may have (NT-41).
 fn csr(mayfly: &Mayfly, name: &str, options: &[&str]) -> PathBuf {
-    let (key, csr) = (
-        mayfly.path(&format!("{name}.key.pem")),
-        mayfly.path(&format!("{name}.csr")),
-    );
+    let (key, csr) = (mayfly.path(&format!("{name}.key.pem")), mayfly.path(&format!("{name}.csr")));
     let (key_text, csr_text) = (key.to_str().unwrap(), csr.to_str().unwrap());
     openssl(&[&["genpkey", "-out", key_text], options].concat()).success();
     let wishes = [
@@ -110,32 +91,20 @@ fn jane() -> Value {
 /// Leaf, all intermediates, root; sigstore-java compares the bytes.
 fn assert_chain_is_the_ceremonys(mayfly: &Mayfly, chain: &[String]) {
     let of_the_ceremony = |name: &str| fs::read_to_string(mayfly.path(name)).unwrap();
-    let [_, intermediate, root] = chain else {
-        panic!("{} certificates", chain.len())
-    };
+    let [_, intermediate, root] = chain else { panic!("{} certificates", chain.len()) };
     // rcgen ends its lines with CR LF; the bytes that count are in between.
     let lines = |pem: &str| pem.lines().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(
-        lines(intermediate),
-        lines(&of_the_ceremony("keys/intermediate.pem"))
-    );
+    assert_eq!(lines(intermediate), lines(&of_the_ceremony("keys/intermediate.pem")));
     assert_eq!(lines(root), lines(&of_the_ceremony("keys/root.pem")));
-    assert!(
-        chain.iter().all(|pem| !pem.ends_with('\n')),
-        "without the last line break"
-    );
+    assert!(chain.iter().all(|pem| !pem.ends_with('\n')), "without the last line break");
 }
 
 fn openssl_verify(mayfly: &Mayfly, leaf: &Path) -> Vec<String> {
     let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
-    let mut arguments: Vec<String> = ["verify", "-x509_strict", "-check_ss_sig", "-purpose", "any"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut arguments: Vec<String> =
+        ["verify", "-x509_strict", "-check_ss_sig", "-purpose", "any"].map(str::to_owned).to_vec();
     arguments.extend(["-CAfile".to_owned(), text(mayfly.path("keys/root.pem"))]);
-    arguments.extend([
-        "-untrusted".to_owned(),
-        text(mayfly.path("keys/intermediate.pem")),
-    ]);
+    arguments.extend(["-untrusted".to_owned(), text(mayfly.path("keys/intermediate.pem"))]);
     arguments.push(text(leaf.to_path_buf()));
     arguments
 }
@@ -153,10 +122,9 @@ fn assert_pkilint_finds_nothing(mayfly: &Mayfly, leaf: &Path) {
     let options = ["lint", "-s", "NOTICE", "-f", "JSON"];
     let alone = [&options[..], &[leaf]].concat();
     let with_issuer = [&options[..], &[issuer.to_str().unwrap(), leaf]].concat();
-    for (linter, arguments) in [
-        ("lint_pkix_cert", alone),
-        ("lint_pkix_signer_signee_cert_chain", with_issuer),
-    ] {
+    for (linter, arguments) in
+        [("lint_pkix_cert", alone), ("lint_pkix_signer_signee_cert_chain", with_issuer)]
+    {
         // Its exit code is the number of findings.
         let report: Value = serde_json::from_str(&run(venv(linter), &arguments).success()).unwrap();
         assert_eq!(report, json!({"results": []}));
@@ -209,10 +177,7 @@ fn the_leaf_has_exactly_the_profile_of_its_identity() {
     // BIT STRING with the first bit alone: digitalSignature.
     assert_eq!(extensions[KEY_USAGE]["value"], "03020780");
     // SEQUENCE of the one OID 1.3.6.1.5.5.7.3.3, codeSigning.
-    assert_eq!(
-        extensions[EXTENDED_KEY_USAGE]["value"],
-        "300a06082b06010505070303"
-    );
+    assert_eq!(extensions[EXTENDED_KEY_USAGE]["value"], "300a06082b06010505070303");
     assert!(!extensions.contains_key(BASIC_CONSTRAINTS));
     let order = facts["order"].as_array().unwrap();
     assert_eq!(order.last().unwrap(), SCT_LIST, "the SCT list comes last");
@@ -244,11 +209,7 @@ fn mayfly_request_brings_a_certificate_for_the_key_it_made() {
             "--key-out",
             &key,
         ];
-        run(
-            crate::support::mayfly::binary(),
-            &[&arguments, style].concat(),
-        )
-        .success();
+        run(crate::support::mayfly::binary(), &[&arguments, style].concat()).success();
         openssl(&openssl_verify(&mayfly, Path::new(&leaf))).success();
         assert_same_key(Path::new(&leaf), Path::new(&key));
         fs::remove_file(&leaf).unwrap();

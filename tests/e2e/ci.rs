@@ -23,10 +23,7 @@ fn every_fulcio_extension_of_a_ci_token_is_in_the_certificate() {
     let facts = facts(&leaf);
 
     let signer = "https://forge.example.com/o/r/.forge/build.yml@refs/heads/main";
-    assert_eq!(
-        facts["names"],
-        json!([["UniformResourceIdentifier", signer]])
-    );
+    assert_eq!(facts["names"], json!([["UniformResourceIdentifier", signer]]));
     let extensions = facts["extensions"].as_object().unwrap();
     let fulcio: Vec<(&str, &str)> = extensions
         .iter()
@@ -55,10 +52,7 @@ fn a_ci_token_without_a_claim_that_a_template_needs_is_refused() {
     let answer = mayfly.ask(&PlainClient::new().request(&oidc.token(&claims), &subject));
     assert_eq!(answer.status, 400, "{answer:?}");
     let message = answer.json()["message"].as_str().unwrap().to_owned();
-    assert!(
-        message.starts_with("There was an error processing the identity token"),
-        "{message}"
-    );
+    assert!(message.starts_with("There was an error processing the identity token"), "{message}");
     assert!(message.contains("job_workflow_ref"), "{message}");
 }
 
@@ -95,10 +89,7 @@ fn expected(issuer: &str) -> Vec<(&'static str, &str)> {
         ("5", "o/r"),
         ("6", "refs/heads/main"),
         ("8", issuer),
-        (
-            "9",
-            "https://forge.example.com/o/r/.forge/build.yml@refs/heads/main",
-        ),
+        ("9", "https://forge.example.com/o/r/.forge/build.yml@refs/heads/main"),
         ("10", "1123456789abcdef0123456789abcdef01234567"),
         ("11", "forge-hosted"),
         ("12", "https://forge.example.com/o/r"),
@@ -107,16 +98,10 @@ fn expected(issuer: &str) -> Vec<(&'static str, &str)> {
         ("15", "1000001"),
         ("16", "https://forge.example.com/o"),
         ("17", "2000002"),
-        (
-            "18",
-            "https://forge.example.com/o/r/.forge/main.yml@refs/heads/main",
-        ),
+        ("18", "https://forge.example.com/o/r/.forge/main.yml@refs/heads/main"),
         ("19", "2123456789abcdef0123456789abcdef01234567"),
         ("20", "push"),
-        (
-            "21",
-            "https://forge.example.com/o/r/runs/10000000007/attempts/1",
-        ),
+        ("21", "https://forge.example.com/o/r/runs/10000000007/attempts/1"),
         ("22", "public"),
         ("23", "none"),
         ("24", "repo:o/r:ref:refs/heads/main"),

@@ -35,10 +35,7 @@ fn every_sct_a_client_received_is_in_the_log_after_each_of_thirty_crashes() {
         let (count, size) = log_holds(&log, &trust, &checkpoints, &leaves);
         assert_eq!(count, received.len());
         // More may be logged than promised (an answer was cut off), never less.
-        assert!(
-            size >= logged + count,
-            "{size} entries after {logged} and {count} more"
-        );
+        assert!(size >= logged + count, "{size} entries after {logged} and {count} more");
         logged = size;
         promised += &(received.join("\n") + "\n");
     }
@@ -91,14 +88,8 @@ fn load_until_end(
     enough: usize,
     end: impl FnOnce(&mut Mayfly),
 ) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let load = Arc::new(Load {
-        enough,
-        ..Load::default()
-    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let load = Arc::new(Load { enough, ..Load::default() });
     let url = format!("{}/api/v2/signingCert", mayfly.url());
     runtime.block_on(async {
         let mut clients = JoinSet::new();

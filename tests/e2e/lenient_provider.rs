@@ -17,24 +17,13 @@ fn a_token_without_kid_and_with_an_array_as_aud_gets_a_certificate() {
     let mayfly = Mayfly::start(CaKey::P256, &issuers::email(oidc.url()));
     let token = oidc.token();
     let [header, claims] = [part(&token, 0), part(&token, 1)];
-    assert_eq!(
-        header.get("kid"),
-        None,
-        "the peer names its key now: {header}"
-    );
-    assert_eq!(
-        claims["aud"],
-        json!(["sigstore"]),
-        "the peer writes aud otherwise now"
-    );
+    assert_eq!(header.get("kid"), None, "the peer names its key now: {header}");
+    assert_eq!(claims["aud"], json!(["sigstore"]), "the peer writes aud otherwise now");
 
     let answer = mayfly.ask(&PlainClient::new().request(&token, "jane@example.com"));
     let leaf = mayfly.path("leaf.pem");
     fs::write(&leaf, &certificates(&answer)[0]).unwrap();
-    assert_eq!(
-        facts(&leaf)["names"],
-        json!([["RFC822Name", "jane@example.com"]])
-    );
+    assert_eq!(facts(&leaf)["names"], json!([["RFC822Name", "jane@example.com"]]));
 }
 
 /// One part of a token, not verified.

@@ -49,15 +49,11 @@ fn gos_note_verifies_under_the_key_id_of_the_specification() {
     let key = VerifyingKey::from_bytes(public_key.try_into().unwrap()).unwrap();
     let verify = |signature: &[u8]| {
         let signature = Signature::from_slice(signature).unwrap();
-        key.verify_strict(note.text().as_bytes(), &signature)
-            .is_ok()
+        key.verify_strict(note.text().as_bytes(), &signature).is_ok()
     };
     assert_eq!(note.verify(&name("PeterNeumann"), key_id, verify), Ok(()));
     let unknown = Err(VerifyNoteError::UnknownKey);
-    assert_eq!(
-        note.verify(&name("PeterNeumann"), KeyId([0; 4]), |_| true),
-        unknown
-    );
+    assert_eq!(note.verify(&name("PeterNeumann"), KeyId([0; 4]), |_| true), unknown);
     assert_eq!(note.verify(&name("Peter"), key_id, |_| true), unknown);
     let bad = Err(VerifyNoteError::BadSignature);
     assert_eq!(note.verify(&name("PeterNeumann"), key_id, |_| false), bad);
@@ -66,10 +62,7 @@ fn gos_note_verifies_under_the_key_id_of_the_specification() {
 #[test]
 fn the_examples_of_the_specifications_read_and_write_byte_exact() {
     for example in [GO_NOTE, C2SP_CHECKPOINT, C2SP_NOTE] {
-        assert_eq!(
-            Note::parse(example.as_bytes()).unwrap().to_string(),
-            example
-        );
+        assert_eq!(Note::parse(example.as_bytes()).unwrap().to_string(), example);
     }
     let note = Note::parse(C2SP_CHECKPOINT.as_bytes()).unwrap();
     let checkpoint = Checkpoint::parse(note.text()).unwrap();
@@ -80,10 +73,7 @@ fn the_examples_of_the_specifications_read_and_write_byte_exact() {
     assert_eq!(checkpoint.to_string(), note.text());
     let poem = Note::parse(C2SP_NOTE.as_bytes()).unwrap();
     assert!(poem.text().ends_with("\n\ned è subito sera.\n"));
-    assert_eq!(
-        poem.signatures()[0].name.as_str(),
-        "quasimodo.example/salvatore"
-    );
+    assert_eq!(poem.signatures()[0].name.as_str(), "quasimodo.example/salvatore");
 }
 
 #[test]
@@ -112,10 +102,7 @@ fn bytes_that_are_not_a_note_are_refused() {
     for (note, error) in cases {
         assert_eq!(Note::parse(note.as_bytes()), Err(error), "{note:?}");
     }
-    assert_eq!(
-        Note::parse(b"\xff\n\n\xe2\x80\x94 n AAAAAAA=\n"),
-        Err(NoteError::NotUtf8)
-    );
+    assert_eq!(Note::parse(b"\xff\n\n\xe2\x80\x94 n AAAAAAA=\n"), Err(NoteError::NotUtf8));
     let with_signatures = |count| format!("text\n\n{}", sig.repeat(count));
     assert!(Note::parse(with_signatures(16).as_bytes()).is_ok());
     assert!(Note::parse(with_signatures(100).as_bytes()).is_ok());
@@ -123,10 +110,7 @@ fn bytes_that_are_not_a_note_are_refused() {
     assert_eq!(many, Err(NoteError::TooManySignatures));
     let large = format!("{}\n\n{sig}", "x".repeat(1 << 20));
     let length_bytes = large.len();
-    assert_eq!(
-        Note::parse(large.as_bytes()),
-        Err(NoteError::TooLarge { length_bytes })
-    );
+    assert_eq!(Note::parse(large.as_bytes()), Err(NoteError::TooLarge { length_bytes }));
 }
 
 #[test]
@@ -151,10 +135,7 @@ fn texts_that_are_not_a_checkpoint_are_refused_here_and_by_tlog_tiles() {
         format!("o\n12\n{root}\n\nextension\n"),
     ] {
         assert!(Checkpoint::parse(&text).is_err(), "{text:?}");
-        assert!(
-            tlog_tiles::Checkpoint::from_bytes(text.as_bytes()).is_err(),
-            "{text:?}"
-        );
+        assert!(tlog_tiles::Checkpoint::from_bytes(text.as_bytes()).is_err(), "{text:?}");
     }
     // Here we are stricter than that reader: one text for each size.
     assert!(Checkpoint::parse(&format!("o\n+12\n{root}\n")).is_err());
@@ -180,22 +161,14 @@ fn sealed(key: &SigningKey, log: &TreeHeadKey, head: &TreeHead) -> Note {
 
 fn head(size: u64, unix_ms: u64) -> TreeHead {
     let root = Hash::from_bytes([3; 32]);
-    TreeHead {
-        timestamp: Timestamp::from_unix_ms(unix_ms),
-        size,
-        root,
-    }
+    TreeHead { timestamp: Timestamp::from_unix_ms(unix_ms), size, root }
 }
 
 #[test]
 fn the_signed_tree_head_has_the_bytes_of_rfc_6962_section_3_5() {
     let signed = head(0x0102, 0x0304_0506).signed_data();
-    let expected = [
-        [0, 1].as_slice(),
-        &[0, 0, 0, 0, 3, 4, 5, 6],
-        &[0, 0, 0, 0, 0, 0, 1, 2],
-        &[3; 32],
-    ];
+    let expected =
+        [[0, 1].as_slice(), &[0, 0, 0, 0, 3, 4, 5, 6], &[0, 0, 0, 0, 0, 0, 1, 2], &[3; 32]];
     assert_eq!(signed.as_slice(), expected.concat());
 }
 
@@ -205,9 +178,7 @@ fn the_checkpoint_line_has_the_bytes_of_static_ct_api() {
     let note = log.seal(&head(5, 0x0102_0304), b"der").unwrap();
     let message = [b"log.example.com/2026\n\x05".as_slice(), &[9; 32]].concat();
     assert_eq!(log.id().0, Sha256::digest(message)[..4]);
-    let [line] = note.signatures() else {
-        panic!("one signature line")
-    };
+    let [line] = note.signatures() else { panic!("one signature line") };
     assert_eq!(line.name.as_str(), "log.example.com/2026");
     assert_eq!(line.key_id, log.id());
     let body = [[0, 0, 0, 0, 1, 2, 3, 4].as_slice(), &[4, 3, 0, 3], b"der"].concat();
@@ -221,15 +192,10 @@ fn a_checkpoint_that_was_altered_does_not_open() {
     let note = sealed(&key, &log, &head(5, 1_795_132_800_000)).to_string();
     let open = |note: &str| log.open(note.as_bytes(), verifier(&key));
     assert_eq!(open(&note), Ok(head(5, 1_795_132_800_000)));
-    let bad = Err(OpenCheckpointError::Signature(
-        VerifyNoteError::BadSignature,
-    ));
+    let bad = Err(OpenCheckpointError::Signature(VerifyNoteError::BadSignature));
     assert_eq!(open(&note.replace("\n5\n", "\n6\n")), bad);
     let other_root = STANDARD.encode([4; 32]);
-    assert_eq!(
-        open(&note.replace(&STANDARD.encode([3; 32]), &other_root)),
-        bad
-    );
+    assert_eq!(open(&note.replace(&STANDARD.encode([3; 32]), &other_root)), bad);
     let extended = note.replace("\n\n", "\nextension\n\n");
     assert_eq!(open(&extended), Err(OpenCheckpointError::ExtensionLines));
     let found = "log.example.com/2027".to_owned();
@@ -250,18 +216,10 @@ fn a_signature_line_of_another_shape_does_not_open() {
     let line = note.signatures()[0].clone();
     let good = line.signature.clone();
     let reshaped = |signature: Vec<u8>| {
-        let line = mayfly::tlog::NoteSignature {
-            signature,
-            ..line.clone()
-        };
-        Note::new(note.text().to_owned(), vec![line])
-            .unwrap()
-            .to_string()
+        let line = mayfly::tlog::NoteSignature { signature, ..line.clone() };
+        Note::new(note.text().to_owned(), vec![line]).unwrap().to_string()
     };
-    assert!(
-        log.open(reshaped(good.clone()).as_bytes(), |_, _| true)
-            .is_ok()
-    );
+    assert!(log.open(reshaped(good.clone()).as_bytes(), |_, _| true).is_ok());
     let mut shapes = vec![[good.as_slice(), &[0]].concat(), vec![0]];
     shapes.extend((1..12).map(|length| good[..length].to_vec()));
     for place in 8..12 {
@@ -270,11 +228,7 @@ fn a_signature_line_of_another_shape_does_not_open() {
         shapes.push(shape);
     }
     for shape in shapes {
-        assert!(
-            log.open(reshaped(shape.clone()).as_bytes(), |_, _| true)
-                .is_err(),
-            "{shape:?}"
-        );
+        assert!(log.open(reshaped(shape.clone()).as_bytes(), |_, _| true).is_err(), "{shape:?}");
     }
 }
 

@@ -45,11 +45,7 @@ pub(crate) fn proof(m: usize, d: &[Vec<u8>]) -> Vec<Hash> {
 
 fn subproof(m: usize, d: &[Vec<u8>], is_whole_old_tree: bool) -> Vec<Hash> {
     if m == d.len() {
-        return if is_whole_old_tree {
-            Vec::new()
-        } else {
-            vec![mth(d)]
-        };
+        return if is_whole_old_tree { Vec::new() } else { vec![mth(d)] };
     }
     let (left, right) = d.split_at(k(d.len()));
     if m <= left.len() {

@@ -30,20 +30,13 @@ fn precert_entry() -> Entry {
 }
 
 fn x509_entry() -> Entry {
-    let kind = EntryKind::X509 {
-        certificate: b"certificate".to_vec(),
-    };
+    let kind = EntryKind::X509 { certificate: b"certificate".to_vec() };
     Entry::new(kind, vec![[0xbb; 32]]).unwrap()
 }
 
 fn sct(extensions: Vec<u8>, signature: Vec<u8>) -> SignedCertificateTimestamp {
     let extensions = Extensions::try_from(extensions).unwrap();
-    SignedCertificateTimestamp {
-        log_id: LogId([0x11; 32]),
-        timestamp: AT,
-        extensions,
-        signature,
-    }
+    SignedCertificateTimestamp { log_id: LogId([0x11; 32]), timestamp: AT, extensions, signature }
 }
 
 #[test]
@@ -61,10 +54,7 @@ fn nt_56_extensions_are_signed_and_encoded_byte_exact() {
     let odd = b"\xff\x00\x00not even a list".to_vec();
     let promise = sct(odd.clone(), b"sig".to_vec());
     let encoded = promise.encode().unwrap();
-    assert_eq!(
-        SignedCertificateTimestamp::decode(&encoded),
-        Ok(promise.clone())
-    );
+    assert_eq!(SignedCertificateTimestamp::decode(&encoded), Ok(promise.clone()));
     let signed = precert_entry().sct_signed_data(AT, &promise.extensions);
     let end = [&[0, 18], odd.as_slice()].concat();
     assert!(signed.ends_with(&end) && encoded[41..].starts_with(&end));
@@ -88,13 +78,7 @@ fn the_leaf_and_the_signed_data_of_a_precertificate_are_those_of_rfc_6962() {
     assert_eq!(entry.merkle_tree_leaf(AT, index(0x01_0203)), expected);
     let extensions = Extensions::from(index(0x01_0203));
     assert_eq!(entry.sct_signed_data(AT, &extensions), expected);
-    let tile_leaf = [
-        &expected[2..],
-        b"\0\0\x07precert\x00\x40",
-        &[0xbb; 32],
-        &[0xcc; 32],
-    ]
-    .concat();
+    let tile_leaf = [&expected[2..], b"\0\0\x07precert\x00\x40", &[0xbb; 32], &[0xcc; 32]].concat();
     assert_eq!(entry.tile_leaf(AT, index(0x01_0203)), tile_leaf);
     assert_eq!(entry.tile_leaf_bytes(), tile_leaf.len());
 }
@@ -137,15 +121,10 @@ fn an_entrys_digest_depends_on_kind_issuer_and_certificate_alone() {
 #[test]
 fn what_has_no_encoding_cannot_be_made() {
     let x509 = |length| {
-        let kind = EntryKind::X509 {
-            certificate: vec![0; length],
-        };
+        let kind = EntryKind::X509 { certificate: vec![0; length] };
         Entry::new(kind, Vec::new()).map(|entry| entry.tile_leaf(AT, index(0)).len())
     };
-    let refused = |field, length_bytes| OutOfBounds {
-        field,
-        length_bytes,
-    };
+    let refused = |field, length_bytes| OutOfBounds { field, length_bytes };
     assert_eq!(x509(0), Err(refused("certificate", 0)));
     assert_eq!(x509(1 << 24), Err(refused("certificate", 1 << 24)));
     assert_eq!(x509((1 << 24) - 1), Ok(8 + 2 + 3 + (1 << 24) - 1 + 10 + 2));
@@ -166,14 +145,8 @@ fn what_has_no_encoding_cannot_be_made() {
     assert!(LeafIndex::new(1 << 40).is_none());
     assert!(Extensions::try_from(vec![0; (1 << 16) - 1]).is_ok());
     assert!(Extensions::try_from(vec![0; 1 << 16]).is_err());
-    assert_eq!(
-        sct(Vec::new(), Vec::new()).encode(),
-        Err(refused("signature", 0))
-    );
-    assert_eq!(
-        sct(Vec::new(), vec![0; 1 << 16]).encode(),
-        Err(refused("signature", 1 << 16))
-    );
+    assert_eq!(sct(Vec::new(), Vec::new()).encode(), Err(refused("signature", 0)));
+    assert_eq!(sct(Vec::new(), vec![0; 1 << 16]).encode(), Err(refused("signature", 1 << 16)));
     let long = sct(Vec::new(), vec![0; 40_000]);
     let list = |scts: Vec<_>| SignedCertificateTimestampList(scts).encode().map(drop);
     assert_eq!(list(vec![long.clone()]), Ok(()));
@@ -186,17 +159,11 @@ fn what_has_no_encoding_cannot_be_made() {
 fn the_leaf_index_is_found_among_other_extensions_but_only_once() {
     let read = LeafIndex::from_extensions;
     assert_eq!(read(b"\x00\x00\x05\x00\x00\x00\x00\x07"), Ok(index(7)));
-    assert_eq!(
-        read(b"\x09\x00\x01z\x00\x00\x05\x00\x00\x00\x00\x07"),
-        Ok(index(7))
-    );
+    assert_eq!(read(b"\x09\x00\x01z\x00\x00\x05\x00\x00\x00\x00\x07"), Ok(index(7)));
     assert_eq!(read(b""), Err(DecodeError::NoLeafIndex));
     assert_eq!(read(b"\x09\x00\x00"), Err(DecodeError::NoLeafIndex));
     let twice = b"\x00\x00\x05\x00\x00\x00\x00\x07".repeat(2);
-    assert_eq!(
-        read(&twice),
-        Err(DecodeError::DuplicateExtension { extension_type: 0 })
-    );
+    assert_eq!(read(&twice), Err(DecodeError::DuplicateExtension { extension_type: 0 }));
     for bad in [
         b"\x00\x00\x04\x00\x00\x00\x07".as_slice(),
         b"\x00\x00\x06\x00\x00\x00\x00\x00\x07",
@@ -220,10 +187,7 @@ fn an_sct_of_another_version_or_algorithm_is_refused() {
     assert_eq!(with(0, 1), unsupported("sct_version", 1));
     assert_eq!(with(43, 5), unsupported("signature algorithm", 0x0503));
     assert_eq!(with(44, 1), unsupported("signature algorithm", 0x0401));
-    assert_eq!(
-        decode_signature(b"\x04\x03\x00\x03sig"),
-        Ok(b"sig".as_slice())
-    );
+    assert_eq!(decode_signature(b"\x04\x03\x00\x03sig"), Ok(b"sig".as_slice()));
     let empty = Err(DecodeError::Empty { field: "signature" });
     assert_eq!(decode_signature(b"\x04\x03\x00\x00"), empty);
     assert!(decode_signature(b"\x04\x03\x00\x03sigh").is_err());
@@ -235,22 +199,13 @@ fn a_data_tile_reads_entry_by_entry_and_stops_at_the_first_error() {
     precert_entry().put_tile_leaf(AT, index(0), &mut tile);
     x509_entry().put_tile_leaf(AT, index(1), &mut tile);
     let whole: Vec<TileLeaf<'_>> = TileLeaves::new(&tile).collect::<Result<_, _>>().unwrap();
-    assert_eq!(
-        whole
-            .iter()
-            .map(|leaf| leaf.index.get())
-            .collect::<Vec<_>>(),
-        [0, 1]
-    );
+    assert_eq!(whole.iter().map(|leaf| leaf.index.get()).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(whole[0].to_entry(), Ok(precert_entry()));
     assert_eq!(whole[1].to_entry(), Ok(x509_entry()));
     tile.extend_from_slice(b"rest");
     let mut leaves = TileLeaves::new(&tile);
     assert!(leaves.next().unwrap().is_ok() && leaves.next().unwrap().is_ok());
-    assert_eq!(
-        leaves.next(),
-        Some(Err(DecodeError::Truncated { field: "timestamp" }))
-    );
+    assert_eq!(leaves.next(), Some(Err(DecodeError::Truncated { field: "timestamp" })));
     assert_eq!(leaves.next(), None);
     assert_eq!(TileLeaves::new(b"").next(), None);
 }
@@ -261,17 +216,11 @@ fn a_tile_entry_with_half_a_fingerprint_or_an_unknown_type_is_refused() {
     let chain_at = half.len() - 34;
     half[chain_at + 1] = 31;
     half.pop();
-    let error = DecodeError::PartialElement {
-        field: "certificate_chain",
-        length_bytes: 31,
-    };
+    let error = DecodeError::PartialElement { field: "certificate_chain", length_bytes: 31 };
     assert_eq!(TileLeaf::decode_first(&half), Err(error));
     let mut unknown = x509_entry().tile_leaf(AT, index(1));
     unknown[9] = 2;
-    let error = DecodeError::Unsupported {
-        field: "entry_type",
-        value: 2,
-    };
+    let error = DecodeError::Unsupported { field: "entry_type", value: 2 };
     assert_eq!(TileLeaf::decode_first(&unknown), Err(error));
 }
 

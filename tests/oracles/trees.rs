@@ -28,13 +28,9 @@ impl Tiles {
     }
 
     fn hashes(&self, plan: &ProofPlan) -> Vec<Hash> {
-        let fetched: HashMap<Tile, &[u8]> = plan
-            .tiles()
-            .into_iter()
-            .map(|tile| (tile, self.0[&tile].as_slice()))
-            .collect();
-        plan.hashes(|tile| Ok::<_, Infallible>(fetched[tile]))
-            .unwrap()
+        let fetched: HashMap<Tile, &[u8]> =
+            plan.tiles().into_iter().map(|tile| (tile, self.0[&tile].as_slice())).collect();
+        plan.hashes(|tile| Ok::<_, Infallible>(fetched[tile])).unwrap()
     }
 }
 
@@ -59,11 +55,7 @@ fn proofs_of_all_small_trees_are_those_of_the_recursive_definition() {
             assert_eq!(audit_path, path(place, &d), "PATH({m}, D[{size}])");
             let old_size = m + 1;
             let consistency = tiles.hashes(&ProofPlan::consistency(old_size, size).unwrap());
-            assert_eq!(
-                consistency,
-                proof(place + 1, &d),
-                "PROOF({old_size}, D[{size}])"
-            );
+            assert_eq!(consistency, proof(place + 1, &d), "PROOF({old_size}, D[{size}])");
         }
     }
 }
@@ -95,29 +87,14 @@ fn proofs_that_reach_into_the_third_tile_level_verify() {
     let mut tree = Tree::new();
     for (from, to) in [(0, old_size), (old_size, size)] {
         let grown: Vec<Hash> = (from..to).map(|i| leaf_hash(&leaf(i))).collect();
-        tiles.extend(
-            edge.grow(&grown)
-                .into_iter()
-                .map(|made| (made.tile, made.bytes)),
-        );
+        tiles.extend(edge.grow(&grown).into_iter().map(|made| (made.tile, made.bytes)));
         tree.extend(grown);
     }
     let tiles = Tiles(tiles);
     let root = tree.root();
     assert_eq!(tiles.hashes(&ProofPlan::root(size)), [root]);
     assert_eq!(edge.tree(), tree);
-    for index in [
-        0,
-        255,
-        256,
-        65_535,
-        65_536,
-        100_000,
-        131_071,
-        131_072,
-        size - 2,
-        size - 1,
-    ] {
+    for index in [0, 255, 256, 65_535, 65_536, 100_000, 131_071, 131_072, size - 2, size - 1] {
         let plan = ProofPlan::inclusion(index, size).unwrap();
         let audit_path = tiles.hashes(&plan);
         let verified = verify_inclusion(&leaf_hash(&leaf(index)), index, size, &audit_path, &root);
@@ -126,16 +103,10 @@ fn proofs_that_reach_into_the_third_tile_level_verify() {
     let first = ProofPlan::inclusion(0, size).unwrap().tiles();
     let paths: Vec<String> = first.iter().map(Tile::to_string).collect();
     let highest = ["tile/1/000", "tile/1/002.p/2", "tile/2/000.p/2"];
-    assert_eq!(
-        paths,
-        [["tile/0/000", "tile/0/514.p/3"].as_slice(), &highest].concat()
-    );
+    assert_eq!(paths, [["tile/0/000", "tile/0/514.p/3"].as_slice(), &highest].concat());
     let old_root = tiles.hashes(&ProofPlan::root(old_size))[0];
     let proof = tiles.hashes(&ProofPlan::consistency(old_size, size).unwrap());
-    assert_eq!(
-        verify_consistency(old_size, &old_root, size, &root, &proof),
-        Ok(())
-    );
+    assert_eq!(verify_consistency(old_size, &old_root, size, &root, &proof), Ok(()));
 }
 
 #[test]
@@ -154,27 +125,12 @@ fn the_empty_tree_begins_every_tree_and_nothing_else_passes_for_it() {
     assert_eq!(ProofPlan::consistency(0, 5).unwrap().tiles(), []);
     assert_eq!(verify_consistency(0, &empty, 5, &root, &[]), Ok(()));
     assert_eq!(verify_consistency(0, &empty, 0, &empty, &[]), Ok(()));
-    assert_eq!(
-        verify_consistency(0, &root, 5, &root, &[]),
-        Err(VerifyProofError::Root)
-    );
-    assert_eq!(
-        verify_consistency(0, &empty, 5, &root, &[root]),
-        Err(VerifyProofError::Length)
-    );
+    assert_eq!(verify_consistency(0, &root, 5, &root, &[]), Err(VerifyProofError::Root));
+    assert_eq!(verify_consistency(0, &empty, 5, &root, &[root]), Err(VerifyProofError::Length));
     assert_eq!(verify_consistency(5, &root, 5, &root, &[]), Ok(()));
-    assert_eq!(
-        verify_consistency(5, &empty, 5, &root, &[]),
-        Err(VerifyProofError::Root)
-    );
-    assert_eq!(
-        verify_consistency(5, &root, 4, &root, &[]),
-        Err(VerifyProofError::Range)
-    );
-    assert_eq!(
-        verify_consistency(4, &root, 5, &root, &[]),
-        Err(VerifyProofError::Length)
-    );
+    assert_eq!(verify_consistency(5, &empty, 5, &root, &[]), Err(VerifyProofError::Root));
+    assert_eq!(verify_consistency(5, &root, 4, &root, &[]), Err(VerifyProofError::Range));
+    assert_eq!(verify_consistency(4, &root, 5, &root, &[]), Err(VerifyProofError::Length));
 }
 
 #[test]
@@ -187,13 +143,7 @@ fn tiles_of_the_wrong_length_and_missing_tiles_are_named() {
         assert_eq!(read, Err(ReadTileError::Length { tile, length_bytes }));
     }
     let missing = plan.hashes(|_| Err::<Vec<u8>, _>(std::fmt::Error));
-    assert_eq!(
-        missing,
-        Err(ReadTileError::Read {
-            tile,
-            source: std::fmt::Error
-        })
-    );
+    assert_eq!(missing, Err(ReadTileError::Read { tile, source: std::fmt::Error }));
 }
 
 fn sizes() -> impl Strategy<Value = (u64, u64)> {

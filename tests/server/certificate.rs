@@ -40,7 +40,10 @@ async fn nt_41_nt_42_nt_44_the_leaf_is_of_the_profile_and_of_nothing_a_csr_says(
     assert!(usage.critical && usage.value.digital_signature() && usage.value.flags == 1);
     let extended = leaf.extended_key_usage().unwrap().unwrap();
     assert!(!extended.critical && extended.value.code_signing && !extended.value.server_auth);
-    assert_eq!(leaf.validity().time_to_expiration().map(|left| left.whole_seconds() <= 600), Some(true));
+    assert_eq!(
+        leaf.validity().time_to_expiration().map(|left| left.whole_seconds() <= 600),
+        Some(true)
+    );
     let lifetime = leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp();
     assert_eq!(lifetime, 600);
     let critical: Vec<String> = leaf

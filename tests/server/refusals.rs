@@ -164,7 +164,8 @@ async fn nt_23_nt_25_duplicate_members_and_odd_numbers_are_refused() {
     let claims = email_claims().to_string();
     let doubled = claims.replacen('{', r#"{"iss":"https://evil.example.com","#, 1);
     let nan = claims.replacen('{', r#"{"nbf":NaN,"#, 1);
-    let deep = claims.replacen('{', &format!(r#"{{"x":{}{},"#, "[".repeat(1000), "]".repeat(1000)), 1);
+    let deep =
+        claims.replacen('{', &format!(r#"{{"x":{}{},"#, "[".repeat(1000), "]".repeat(1000)), 1);
     for (what, payload) in [
         ("iss twice", doubled.as_str()),
         ("NaN", &nan),
@@ -255,10 +256,14 @@ async fn a_key_or_proof_that_is_wrong_is_refused_in_the_references_words() {
         ("another key's proof", request(&key, &foreign_proof), verified),
         ("proof over another subject", request(&other_key, &other_proof), verified),
         ("empty proof", request(&key, ""), verified),
-        ("CSR", json!({
-            "credentials": { "oidcIdentityToken": token },
-            "certificateSigningRequest": "aGVsbG8=",
-        }), "The certificate signing request could not be parsed"),
+        (
+            "CSR",
+            json!({
+                "credentials": { "oidcIdentityToken": token },
+                "certificateSigningRequest": "aGVsbG8=",
+            }),
+            "The certificate signing request could not be parsed",
+        ),
     ] {
         refusals.expect(what, &body, 400, 3, &[text]).await;
     }
@@ -310,8 +315,7 @@ async fn requests_beyond_the_bound_are_told_to_come_again() {
     let token = world.issuer_key.sign(&email_claims());
     // Requests of a real load, all at once; with one place at least one finds it taken, and at
     // least one finds it free.
-    let bodies: Vec<Value> =
-        (0..64).map(|_| signing_request(&token, "jane@example.com")).collect();
+    let bodies: Vec<Value> = (0..64).map(|_| signing_request(&token, "jane@example.com")).collect();
     let answers = futures_util::future::join_all(bodies.iter().map(|body| world.post(body))).await;
     let overloaded: Vec<&Answer> = answers.iter().filter(|each| each.status == 429).collect();
     assert!(answers.iter().any(|each| each.status == 200));

@@ -23,9 +23,7 @@ pub(crate) struct PlainClient {
 
 impl PlainClient {
     pub(crate) fn new() -> Self {
-        Self {
-            key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
-        }
+        Self { key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap() }
     }
 
     /// A request (Fulcio API, `publicKeyRequest`) with a proof of possession over `claim`.
@@ -55,13 +53,8 @@ pub(crate) fn certificates(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let body = answer.json();
     let chain = &body["signedCertificateEmbeddedSct"]["chain"]["certificates"];
-    let chain = chain
-        .as_array()
-        .unwrap_or_else(|| panic!("no chain in {body}"));
-    chain
-        .iter()
-        .map(|pem| pem.as_str().unwrap().to_owned())
-        .collect()
+    let chain = chain.as_array().unwrap_or_else(|| panic!("no chain in {body}"));
+    chain.iter().map(|pem| pem.as_str().unwrap().to_owned()).collect()
 }
 
 /// sigstore-python with a trust config of ours.
@@ -112,19 +105,13 @@ impl SigstoreJs {
         artifact: &Path,
     ) -> Outcome {
         let (artifact, bundle) = Self::files(artifact);
-        node(
-            "sign",
-            &["sign", ca_url, rekor.url(), token, &artifact, &bundle],
-        )
+        node("sign", &["sign", ca_url, rekor.url(), token, &artifact, &bundle])
     }
 
     pub(crate) fn verify(&self, artifact: &Path, identity: &str, issuer: &str) -> Outcome {
         let (artifact, bundle) = Self::files(artifact);
         let trust = self.trust_config.to_str().unwrap();
-        node(
-            "sign",
-            &["verify", trust, &artifact, &bundle, identity, issuer],
-        )
+        node("sign", &["verify", trust, &artifact, &bundle, identity, issuer])
     }
 
     fn files(artifact: &Path) -> (String, String) {
@@ -157,20 +144,14 @@ pub(crate) fn log_holds(
     let arguments = with_script("log_inclusion", &[Path::new(url), trust, checkpoints]);
     let said = run_with_input(venv("python"), &arguments, leaves).success();
     let words: Vec<&str> = said.split_whitespace().collect();
-    let ["ok", count, "of", size] = words[..] else {
-        panic!("{said}")
-    };
+    let ["ok", count, "of", size] = words[..] else { panic!("{said}") };
     (count.parse().unwrap(), size.parse().unwrap())
 }
 
 fn with_script(script: &str, arguments: &[&Path]) -> Vec<PathBuf> {
     let file = format!("tests/peers/{script}.py");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    [file.as_path()]
-        .into_iter()
-        .chain(arguments.iter().copied())
-        .map(Path::to_path_buf)
-        .collect()
+    [file.as_path()].into_iter().chain(arguments.iter().copied()).map(Path::to_path_buf).collect()
 }
 
 /// Runs openssl.

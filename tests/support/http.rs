@@ -35,30 +35,17 @@ pub(crate) async fn post_with(
     url: &str,
     body: &Value,
 ) -> Result<Answer, reqwest::Error> {
-    answer(
-        client
-            .post(url)
-            .header("content-type", "application/json")
-            .body(body.to_string()),
-    )
-    .await
+    answer(client.post(url).header("content-type", "application/json").body(body.to_string())).await
 }
 
 /// A client that goes straight to the loopback servers of the tests.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(TIMEOUT)
-        .build()
-        .unwrap()
+    reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().unwrap()
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
     let response = request.send().await?;
-    Ok(Answer {
-        status: response.status().as_u16(),
-        text: response.text().await?,
-    })
+    Ok(Answer { status: response.status().as_u16(), text: response.text().await? })
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());

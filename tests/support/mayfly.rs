@@ -46,11 +46,7 @@ impl Mayfly {
         fs::create_dir(directory.path().join("data")).unwrap();
         command_of(directory.path(), &["log", "init"]).success();
         let process = serve(directory.path(), &url);
-        Self {
-            process,
-            url,
-            directory,
-        }
+        Self { process, url, directory }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -96,14 +92,7 @@ impl Mayfly {
     pub(crate) fn trust_config(&self, rekor: &Rekor) -> PathBuf {
         let file = self.path("trust_config.json");
         let (key, out) = (rekor.key().to_str().unwrap(), file.to_str().unwrap());
-        let rekor = [
-            "--rekor-api",
-            "1",
-            "--rekor-url",
-            rekor.url(),
-            "--rekor-key",
-            key,
-        ];
+        let rekor = ["--rekor-api", "1", "--rekor-url", rekor.url(), "--rekor-key", key];
         let arguments = [&["trust", "config", "--out", out], &rekor[..]].concat();
         self.command(&arguments).success();
         file
@@ -112,34 +101,25 @@ impl Mayfly {
     /// The trusted root of this instance alone, in a file.
     pub(crate) fn trusted_root(&self) -> PathBuf {
         let file = self.path("trusted_root.json");
-        self.command(&["trust", "root", "--out", file.to_str().unwrap()])
-            .success();
+        self.command(&["trust", "root", "--out", file.to_str().unwrap()]).success();
         file
     }
 }
 
 /// The binary: the one just built, or the one that is named (a release build, say).
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("MAYFLY_BINARY").map_or_else(
-        || PathBuf::from(env!("CARGO_BIN_EXE_mayfly")),
-        PathBuf::from,
-    )
+    std::env::var_os("MAYFLY_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_mayfly")), PathBuf::from)
 }
 
 fn command_of(directory: &Path, arguments: &[&str]) -> Outcome {
     let config = directory.join("mayfly.yaml");
-    run(
-        binary(),
-        &[arguments, &["--config", config.to_str().unwrap()]].concat(),
-    )
+    run(binary(), &[arguments, &["--config", config.to_str().unwrap()]].concat())
 }
 
 fn serve(directory: &Path, url: &str) -> Process {
     let mut command = Command::new(binary());
-    command
-        .arg("serve")
-        .arg("--config")
-        .arg(directory.join("mayfly.yaml"));
+    command.arg("serve").arg("--config").arg(directory.join("mayfly.yaml"));
     let mut process = Process::start("mayfly", &mut command, directory);
     process.wait_for_answer(&format!("{url}/healthz"));
     process

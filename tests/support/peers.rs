@@ -30,11 +30,7 @@ impl Oidc {
         let keys = directory.path().join("jwks.json");
         make_key(&keys, algorithm, "key-1");
         let (process, url) = start_script("op", &[&keys], directory.path());
-        Self {
-            process,
-            url,
-            directory,
-        }
+        Self { process, url, directory }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -70,11 +66,7 @@ impl CiOidc {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (process, url) = start_script("ci_oidc", &[] as &[&str], directory.path());
-        Self {
-            url,
-            _process: process,
-            _directory: directory,
-        }
+        Self { url, _process: process, _directory: directory }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -107,11 +99,7 @@ impl MockOidc {
         command.args(["--port", &port.to_string(), "--user-claims", jane]);
         let mut process = Process::start("oidc-provider-mock", &mut command, directory.path());
         process.wait_for_answer(&format!("{url}/.well-known/openid-configuration"));
-        Self {
-            url,
-            _process: process,
-            _directory: directory,
-        }
+        Self { url, _process: process, _directory: directory }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -119,10 +107,7 @@ impl MockOidc {
     }
 
     pub(crate) fn token(&self) -> String {
-        node("token", &[&self.url, "openid email", "jane"])
-            .success()
-            .trim()
-            .to_owned()
+        node("token", &[&self.url, "openid email", "jane"]).success().trim().to_owned()
     }
 }
 
@@ -140,12 +125,7 @@ impl Rekor {
         let directory = tempfile::tempdir().unwrap();
         let key = directory.path().join("rekor.pub");
         let (process, url) = start_script("rekor", &[&key], directory.path());
-        Self {
-            url,
-            key,
-            _process: process,
-            _directory: directory,
-        }
+        Self { url, key, _process: process, _directory: directory }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -196,14 +176,8 @@ pub(crate) fn venv(program: &str) -> PathBuf {
 }
 
 fn installed(path: &str) -> PathBuf {
-    let whole = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/peers")
-        .join(path);
-    assert!(
-        fs::exists(&whole).unwrap(),
-        "{} is not there: run tests/run",
-        whole.display()
-    );
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers").join(path);
+    assert!(fs::exists(&whole).unwrap(), "{} is not there: run tests/run", whole.display());
     whole
 }
 

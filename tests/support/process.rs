@@ -27,22 +27,14 @@ impl Process {
     /// closing tells the peers of tests/peers to end.
     pub(crate) fn start(name: &str, command: &mut Command, directory: &Path) -> Self {
         let log = directory.join(format!("{name}.log"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
+        let output = File::options().create(true).append(true).open(&log).unwrap();
         let child = command
             .stdin(Stdio::piped())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}; {INSTALL_HINT}"));
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+        Self { name: name.to_owned(), child, log }
     }
 
     /// The rest of the first line that starts with `prefix`.
@@ -50,20 +42,13 @@ impl Process {
         self.wait_for(&format!("a line '{prefix}…'"), |log| {
             // Only whole lines: the last one may still be on its way.
             let whole = &log[..=log.rfind('\n')?];
-            whole
-                .lines()
-                .find_map(|line| line.strip_prefix(prefix))
-                .map(str::to_owned)
+            whole.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned)
         })
     }
 
     /// Until `url` answers 200.
     pub(crate) fn wait_for_answer(&mut self, url: &str) {
-        self.wait_for(url, |_| {
-            http::get(url)
-                .filter(|answer| answer.status == 200)
-                .map(drop)
-        });
+        self.wait_for(url, |_| http::get(url).filter(|answer| answer.status == 200).map(drop));
     }
 
     /// Sends SIGHUP.
@@ -81,12 +66,7 @@ impl Process {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{} does not end: {}",
-                self.name,
-                self.log()
-            );
+            assert!(Instant::now() < deadline, "{} does not end: {}", self.name, self.log());
             thread::sleep(POLL_INTERVAL);
         }
     }
@@ -111,14 +91,8 @@ impl Process {
                 return found;
             }
             let (name, log) = (&self.name, self.log());
-            assert!(
-                ended.is_none(),
-                "{name} ended ({ended:?}) before {what}:\n{log}"
-            );
-            assert!(
-                Instant::now() < deadline,
-                "{name}: no {what} in {START_TIMEOUT:?}:\n{log}"
-            );
+            assert!(ended.is_none(), "{name} ended ({ended:?}) before {what}:\n{log}");
+            assert!(Instant::now() < deadline, "{name}: no {what} in {START_TIMEOUT:?}:\n{log}");
             thread::sleep(POLL_INTERVAL);
         }
     }
@@ -158,11 +132,7 @@ impl Outcome {
     /// Everything it said; the test fails if the command did not.
     #[track_caller]
     pub(crate) fn failure(self) -> String {
-        assert!(
-            !self.succeeded,
-            "succeeded:\n{}\n{}",
-            self.stdout, self.stderr
-        );
+        assert!(!self.succeeded, "succeeded:\n{}\n{}", self.stdout, self.stderr);
         self.stdout + &self.stderr
     }
 }
@@ -172,12 +142,7 @@ pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(
     program: impl AsRef<Path>,
     arguments: &[S],
 ) -> Outcome {
-    finish(
-        Command::new("timeout")
-            .arg(RUN_TIMEOUT)
-            .arg(program.as_ref())
-            .args(arguments),
-    )
+    finish(Command::new("timeout").arg(RUN_TIMEOUT).arg(program.as_ref()).args(arguments))
 }
 
 /// As [`run`], with a standard input.
@@ -216,9 +181,8 @@ pub(crate) fn free_port() -> u16 {
     let ports = u32::from(PORTS.end - PORTS.start);
     for _ in 0..ports {
         // Two test runs at once begin at different places.
-        let step = std::process::id()
-            .wrapping_mul(97)
-            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let step =
+            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = PORTS.start + u16::try_from(step % ports).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;

@@ -90,12 +90,12 @@ fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.header_timeout)
-        .max_buf_size(HEADER_LIMIT_BYTES);
+        .max_buf_size(HEADER_LIMIT_BYTES as usize);
     protocols
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .max_header_list_size(HEADER_LIMIT_BYTES as u32)
+        .max_header_list_size(HEADER_LIMIT_BYTES)
         .keep_alive_interval(bounds.header_timeout)
         .keep_alive_timeout(bounds.header_timeout);
     protocols
@@ -125,6 +125,6 @@ impl Connection {
 }
 
 /// Tokens may take 32 KiB of a header; the rest is for everything else.
-const HEADER_LIMIT_BYTES: usize = 64 * 1024;
+const HEADER_LIMIT_BYTES: u32 = 64 * 1024;
 const STREAMS_PER_CONNECTION: u32 = 128;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

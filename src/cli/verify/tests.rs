@@ -125,11 +125,8 @@ fn leaf(flaws: Flaws) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.serial_number = Some(SerialNumber::from(4711_u64));
-    params.is_ca = if flaws.leaf_is_ca {
-        IsCa::Ca(BasicConstraints::Constrained(0))
-    } else {
-        IsCa::NoCa
-    };
+    params.is_ca =
+        if flaws.leaf_is_ca { IsCa::Ca(BasicConstraints::Constrained(0)) } else { IsCa::NoCa };
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![purpose(flaws.leaf_for_servers)];
     if !flaws.leaf_without_san {

@@ -166,11 +166,15 @@ impl Reader<'_> {
     }
 
     fn key_origins(&mut self, allow_http: bool) -> Vec<String> {
-        let Some(node) = self.fields.take("key-origins", self.mistakes) else { return Vec::new() };
+        let Some(node) = self.fields.take("key-origins", self.mistakes) else {
+            return Vec::new();
+        };
         let items = items_of("key-origins", &node, self.mistakes).unwrap_or_default();
         let mut origins = Vec::new();
         for item in items {
-            let Some(origin) = text_of("key-origins", &item, self.mistakes) else { continue };
+            let Some(origin) = text_of("key-origins", &item, self.mistakes) else {
+                continue;
+            };
             let checked = names::check_origin(&origin.value, allow_http)
                 .map_err(|reason| Fault::Url { key: origin.value.clone(), reason });
             self.mistakes.keep(origin.at, checked);
@@ -261,7 +265,8 @@ impl Reader<'_> {
     }
 
     fn ci_provider(&mut self, providers: &Providers) -> Option<Facts> {
-        let Located { at, value: name } = self.fields.required_text("ci-provider", self.mistakes)?;
+        let Located { at, value: name } =
+            self.fields.required_text("ci-provider", self.mistakes)?;
         let Some(provider) = providers.get(&name) else {
             let suggestion = closest(&name, providers.keys().map(String::as_str));
             self.mistakes.add(at, Fault::UnknownProvider { name, suggestion });

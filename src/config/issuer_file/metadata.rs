@@ -98,7 +98,7 @@ fn extension_templates(
 }
 
 fn field_spelt(key: &str) -> Option<ExtensionField> {
-    let kebab = ExtensionField::template_keys()
-        .find(|known| *known == key || pascal_case(known) == key)?;
+    let kebab =
+        ExtensionField::template_keys().find(|known| *known == key || pascal_case(known) == key)?;
     ExtensionField::from_template_key(kebab)
 }

@@ -161,11 +161,9 @@ fn read_entries(root: &Node, mistakes: &mut Mistakes) -> Vec<Issuer> {
     let providers = metadata.map(|node| metadata::read(&node, mistakes)).unwrap_or_default();
     let listed = fields.take("oidc-issuers", mistakes);
     let patterns = fields.take("meta-issuers", mistakes);
-    if listed.is_none() && patterns.is_none() {
-        mistakes.add(root.at, Fault::NoIssuer);
-    }
     fields.refuse_rest(mistakes);
     let mut issuers = Vec::new();
+    let mut entries = 0;
     for (node, entry) in [(listed, issuer::Entry::Listed), (patterns, issuer::Entry::Pattern)] {
         let Some(node) = node else { continue };
         // Keys are URLs, not words: the one spelling they have.
@@ -174,8 +172,12 @@ fn read_entries(root: &Node, mistakes: &mut Mistakes) -> Vec<Issuer> {
             continue;
         };
         for (key, node) in fields.drain() {
+            entries += 1;
             issuers.extend(issuer::read(entry, &key, &node, &providers, mistakes));
         }
+    }
+    if entries == 0 {
+        mistakes.add(root.at, Fault::NoIssuer);
     }
     issuers
 }

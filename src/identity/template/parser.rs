@@ -182,8 +182,9 @@ fn action(inside: &str) -> Result<Action, TemplateFault> {
             let (equals, rest) = string(spaced(rest)?)?;
             rest.is_empty().then_some(Action::If { claim, equals })
         }),
-        None => operand(body)
-            .and_then(|(claim, rest)| rest.is_empty().then_some(Action::Value(claim))),
+        None => {
+            operand(body).and_then(|(claim, rest)| rest.is_empty().then_some(Action::Value(claim)))
+        }
     };
     parsed.ok_or(TemplateFault::Unsupported)
 }
@@ -201,9 +202,7 @@ fn operand(text: &str) -> Option<(String, &str)> {
 /// `.identifier`
 fn field(text: &str) -> Option<(String, &str)> {
     let name = text.strip_prefix('.')?;
-    let end = name
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(name.len());
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
     let (name, rest) = name.split_at(end);
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     begins_well.then(|| (name.to_owned(), rest))

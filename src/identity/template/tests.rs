@@ -115,11 +115,7 @@ fn everything_outside_the_subset_is_refused_at_load_with_its_position() {
         ("x{{ end }}", 2, TemplateFault::Stray { word: "end" }),
         ("{{if eq .a \"b\"}}x", 18, TemplateFault::IfWithout { word: "end" }),
         ("{{if eq .a \"b\"}}x{{end}}", 18, TemplateFault::IfWithout { word: "else" }),
-        (
-            "{{if eq .a \"b\"}}x{{else}}y{{else}}z{{end}}",
-            27,
-            TemplateFault::Stray { word: "else" },
-        ),
+        ("{{if eq .a \"b\"}}x{{else}}y{{else}}z{{end}}", 27, TemplateFault::Stray { word: "else" }),
         ("{{if eq .a \"b\"}}{{if eq .a \"b\"}}", 17, TemplateFault::NestedIf),
     ] {
         assert_eq!(Template::parse(template), Err(TemplateError { at, fault }), "{template}");

@@ -6,7 +6,7 @@ use super::{ORIGIN, Promises, check_log, doubles::*, entry, faulty, memory, star
 use crate::{
     ct::{Entry, LeafIndex},
     keys::SignatureAlgorithm,
-    log::{ContentKind, OpenError, SubmitError, key::LogKey, sha256, tiles::Object},
+    log::{ContentKind, OpenError, StopReason, SubmitError, key::LogKey, sha256, tiles::Object},
     tlog::Tile,
 };
 
@@ -18,10 +18,7 @@ async fn nt_56_an_sct_carries_its_index_and_verifies_under_the_logs_key() {
     for number in 0..20 {
         let promise = log.submit(entry(number)).await.unwrap();
         let extensions = &promise.sct().extensions;
-        assert_eq!(
-            LeafIndex::from_extensions(extensions).unwrap().get(),
-            u64::from(number)
-        );
+        assert_eq!(LeafIndex::from_extensions(extensions).unwrap().get(), u64::from(number));
         assert_eq!(extensions.len(), 8);
         promises.insert(number, promise);
         check_log(&log, &signer, &promises).await;
@@ -33,15 +30,9 @@ async fn entries_that_gather_during_a_commit_share_the_next_checkpoint() {
     let signer = Arc::new(TestSigner::new());
     let log = start(memory(&signer).await, &ManualClock::ticking()).await;
     let promises = submit(&log, 0..100).await;
-    let timestamps: std::collections::BTreeSet<_> = promises
-        .iter()
-        .map(|(_, promise)| promise.as_ref().unwrap().sct().timestamp)
-        .collect();
-    assert!(
-        timestamps.len() <= 2,
-        "{} commits for 100 entries",
-        timestamps.len()
-    );
+    let timestamps: std::collections::BTreeSet<_> =
+        promises.iter().map(|(_, promise)| promise.as_ref().unwrap().sct().timestamp).collect();
+    assert!(timestamps.len() <= 2, "{} commits for 100 entries", timestamps.len());
 }
 
 #[tokio::test]
@@ -68,10 +59,7 @@ async fn a_clock_that_fell_far_back_is_an_alarm_and_no_promise() {
     log.submit(entry(0)).await.unwrap();
     clock.move_ms(-20_000);
     let refused = log.submit(entry(1)).await;
-    assert!(
-        matches!(refused, Err(SubmitError::ClockJump { behind_ms: 20_001 })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(SubmitError::ClockJump { behind_ms: 20_001 })), "{refused:?}");
     assert_eq!((log.status().clock_alarms, log.status().size), (1, 1));
     clock.move_ms(20_000);
     assert_eq!(log.submit(entry(1)).await.unwrap().index(), 1);
@@ -91,7 +79,7 @@ async fn a_full_queue_refuses_at_once_and_works_again_afterwards() {
         }
     }
     assert_eq!(overloaded, 5000 - super::super::QUEUE_ENTRIES);
-    assert_eq!(log.status().size as usize, promises.len());
+    assert_eq!(log.status().size, promises.len() as u64);
     promises.insert(5000, log.submit(entry(5000)).await.unwrap());
     check_log(&log, &signer, &promises).await;
 }
@@ -104,11 +92,7 @@ async fn memory_holds_no_more_than_a_few_tiles() {
         for (_, outcome) in submit(&log, round * 4000..(round + 1) * 4000).await {
             outcome.unwrap();
         }
-        assert!(
-            log.status().unflushed_entry_tiles <= 18,
-            "{:?}",
-            log.status()
-        );
+        assert!(log.status().unflushed_entry_tiles <= 18, "{:?}", log.status());
     }
     log.shutdown().await;
     assert_eq!(log.status().unflushed_entry_tiles, 0);
@@ -121,13 +105,22 @@ async fn a_signature_that_does_not_verify_never_leaves() {
     signer.signs_badly.store(true, Ordering::SeqCst);
     let refused = log.submit(entry(0)).await;
     assert!(matches!(refused, Err(SubmitError::Sign(_))), "{refused:?}");
-    assert_eq!(
-        log.status().size,
-        0,
-        "a checkpoint that does not verify is not committed"
-    );
+    assert_eq!(log.status().size, 0, "a checkpoint that does not verify is not committed");
     signer.signs_badly.store(false, Ordering::SeqCst);
     assert_eq!(log.submit(entry(0)).await.unwrap().index(), 0);
+}
+
+#[tokio::test]
+async fn a_task_that_panics_stops_the_log() {
+    let signer = Arc::new(TestSigner::new());
+    let log = start(memory(&signer).await, &ManualClock::ticking()).await;
+    let promises = [(0, log.submit(entry(0)).await.unwrap())].into();
+    signer.panics.store(true, Ordering::SeqCst);
+    assert!(log.submit(entry(1)).await.is_err());
+    assert!(matches!(&*log.stopped().await, StopReason::Panicked { task: "sequencer" }));
+    assert!(matches!(log.submit(entry(2)).await, Err(SubmitError::Stopped(_))));
+    check_log(&log, &signer, &promises).await;
+    log.shutdown().await;
 }
 
 #[tokio::test]
@@ -139,19 +132,13 @@ async fn entries_refer_only_to_issuers_that_can_be_read() {
     let fingerprint = sha256(certificate);
     let with_chain = Entry::new(entry(0).kind().clone(), vec![fingerprint]).unwrap();
     let refused = log.submit(with_chain.clone()).await;
-    assert!(
-        matches!(refused, Err(SubmitError::UnknownIssuer { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(SubmitError::UnknownIssuer { .. })), "{refused:?}");
     log.add_issuer(certificate).await.unwrap();
     log.add_issuer(certificate).await.unwrap();
     assert_eq!(log.submit(with_chain.clone()).await.unwrap().index(), 0);
     let path = format!("issuer/{}", hex::encode(fingerprint));
     let answer = log.read(&path).await.unwrap().unwrap();
-    assert_eq!(
-        (answer.bytes.as_ref(), answer.kind),
-        (certificate, ContentKind::Issuer)
-    );
+    assert_eq!((answer.bytes.as_ref(), answer.kind), (certificate, ContentKind::Issuer));
     let after_restart = start(storage, &ManualClock::ticking()).await;
     assert_eq!(after_restart.submit(with_chain).await.unwrap().index(), 1);
 }
@@ -166,23 +153,15 @@ async fn a_reader_with_an_older_checkpoint_still_gets_its_partial_tiles() {
     let mut early = Vec::new();
     for path in paths {
         early.push(log.read(path).await.unwrap().unwrap());
-        assert!(
-            log.read(&path.replace('7', "8")).await.unwrap().is_none(),
-            "not committed yet"
-        );
+        assert!(log.read(&path.replace('7', "8")).await.unwrap().is_none(), "not committed yet");
     }
     submit(&log, 7..300).await;
     for full_tiles_in_store in [false, true] {
         for (path, early) in paths.iter().zip(&early) {
             assert_eq!(log.read(path).await.unwrap().as_ref(), Some(early));
         }
-        for path in [
-            "tile/0/001.p/45",
-            "tile/0/002",
-            "tile/1/000",
-            "tile/1/000.p/2",
-            "tile/2/000",
-        ] {
+        for path in ["tile/0/001.p/45", "tile/0/002", "tile/1/000", "tile/1/000.p/2", "tile/2/000"]
+        {
             assert!(log.read(path).await.unwrap().is_none(), "{path}");
         }
         if !full_tiles_in_store {
@@ -200,13 +179,8 @@ async fn a_log_that_shut_down_keeps_reading_and_takes_nothing() {
     let promises = submit(&log, 0..10).await;
     log.shutdown().await;
     log.shutdown().await;
-    assert!(matches!(
-        log.submit(entry(10)).await,
-        Err(SubmitError::ShuttingDown)
-    ));
-    let promises = promises
-        .into_iter()
-        .map(|(number, promise)| (number, promise.unwrap()));
+    assert!(matches!(log.submit(entry(10)).await, Err(SubmitError::ShuttingDown)));
+    let promises = promises.into_iter().map(|(number, promise)| (number, promise.unwrap()));
     check_log(&log, &signer, &promises.collect()).await;
 }
 
@@ -214,10 +188,7 @@ async fn a_log_that_shut_down_keeps_reading_and_takes_nothing() {
 fn nt_55_the_log_id_is_the_hash_of_the_spki_and_the_key_is_p256() {
     let signer = Arc::new(TestSigner::new());
     let key = LogKey::new(Arc::clone(&signer) as _, ORIGIN).unwrap();
-    assert_eq!(
-        key.id().0,
-        sha256(crate::keys::Signer::public_key_der(&*signer))
-    );
+    assert_eq!(key.id().0, sha256(crate::keys::Signer::public_key_der(&*signer)));
     let mut p384 = TestSigner::new();
     p384.algorithm = SignatureAlgorithm::EcdsaP384Sha384;
     let refused = LogKey::new(Arc::new(p384), ORIGIN);
@@ -226,14 +197,9 @@ fn nt_55_the_log_id_is_the_hash_of_the_spki_and_the_key_is_p256() {
 
 #[test]
 fn an_origin_that_cannot_stand_in_a_checkpoint_is_refused() {
-    for origin in [
-        "",
-        "https://log.example.com",
-        "log example",
-        "log+x",
-        "log.example.com/",
-        "a\nb",
-    ] {
+    for origin in
+        ["", "https://log.example.com", "log example", "log+x", "log.example.com/", "a\nb"]
+    {
         let refused = LogKey::new(Arc::new(TestSigner::new()), origin);
         assert!(matches!(refused, Err(OpenError::Origin { .. })), "{origin}");
     }

@@ -30,13 +30,14 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// A P-256 key that can be told to lie about its algorithm, or to sign badly.
+/// A P-256 key that can be told to lie about its algorithm, to sign badly, or to panic.
 #[derive(Debug)]
 pub(crate) struct TestSigner {
     pair: EcdsaKeyPair,
     spki: Vec<u8>,
     pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) signs_badly: AtomicBool,
+    pub(crate) panics: AtomicBool,
 }
 
 impl TestSigner {
@@ -50,6 +51,7 @@ impl TestSigner {
             spki,
             algorithm,
             signs_badly: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
         }
     }
 
@@ -71,6 +73,7 @@ impl Signer for TestSigner {
     }
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>> {
         let other: &[u8] = b"something else";
+        assert!(!self.panics.load(Ordering::SeqCst), "a bug in the key's library");
         let bad = self.signs_badly.load(Ordering::SeqCst);
         let signed = if bad { other } else { message };
         let signature = self.pair.sign(&SystemRandom::new(), signed).unwrap();
@@ -87,23 +90,16 @@ pub(crate) struct ManualClock {
 
 impl ManualClock {
     pub(crate) fn new() -> Self {
-        Self {
-            now_ms: Arc::new(AtomicU64::new(1_795_132_800_000)),
-            tick_ms: 0,
-        }
+        Self { now_ms: Arc::new(AtomicU64::new(1_795_132_800_000)), tick_ms: 0 }
     }
 
     /// Later by two milliseconds each time it is asked.
     pub(crate) fn ticking() -> Self {
-        Self {
-            tick_ms: 2,
-            ..Self::new()
-        }
+        Self { tick_ms: 2, ..Self::new() }
     }
 
     pub(crate) fn move_ms(&self, by_ms: i64) {
-        self.now_ms
-            .fetch_add(by_ms.cast_unsigned(), Ordering::SeqCst);
+        self.now_ms.fetch_add(by_ms.cast_unsigned(), Ordering::SeqCst);
     }
 }
 
@@ -133,10 +129,7 @@ impl MemoryCoordinator {
 }
 
 fn closed() -> CoordinatorError {
-    CoordinatorError::Closed {
-        store: "memory".into(),
-        reason: "it was closed".into(),
-    }
+    CoordinatorError::Closed { store: "memory".into(), reason: "it was closed".into() }
 }
 
 impl Coordinator for MemoryCoordinator {
@@ -150,15 +143,9 @@ impl Coordinator for MemoryCoordinator {
         head: Head,
     ) -> BoxFuture<'_, Result<(), CoordinatorError>> {
         let created = self.locked(|stored| match stored {
-            Some(_) => Err(CoordinatorError::AlreadyExists {
-                store: "memory".into(),
-            }),
+            Some(_) => Err(CoordinatorError::AlreadyExists { store: "memory".into() }),
             None => {
-                *stored = Some(Stored {
-                    identity,
-                    head,
-                    batches: Vec::new(),
-                });
+                *stored = Some(Stored { identity, head, batches: Vec::new() });
                 Ok(())
             }
         });
@@ -189,11 +176,7 @@ impl Coordinator for MemoryCoordinator {
 
     fn drop_batches(&self, below: u64) -> BoxFuture<'_, Result<(), CoordinatorError>> {
         let dropped = self.locked(|stored| {
-            stored
-                .as_mut()
-                .unwrap()
-                .batches
-                .retain(|batch| batch.size_after > below);
+            stored.as_mut().unwrap().batches.retain(|batch| batch.size_after > below);
             Ok(())
         });
         Box::pin(async move { dropped })
@@ -217,9 +200,7 @@ impl TileStore for MemoryTiles {
         let differs = objects.entry(object).or_insert_with(|| bytes.clone()) != &bytes;
         Box::pin(async move {
             if differs {
-                return Err(TileStoreError::Differs {
-                    path: object.to_string(),
-                });
+                return Err(TileStoreError::Differs { path: object.to_string() });
             }
             Ok(())
         })
@@ -254,12 +235,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] = [
-        Self::PersistedOnce,
-        Self::LostOnce,
-        Self::PersistedAndBroken,
-        Self::LostAndBroken,
-    ];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::PersistedOnce, Self::LostOnce, Self::PersistedAndBroken, Self::LostAndBroken];
 
     fn persists(self) -> bool {
         matches!(self, Self::PersistedOnce | Self::PersistedAndBroken)
@@ -275,10 +252,7 @@ pub(crate) struct Faulty<S: ?Sized> {
 
 impl<S: ?Sized> Faulty<S> {
     pub(crate) fn new(inner: &Arc<S>, plan: &Arc<FaultPlan>) -> Arc<Self> {
-        Arc::new(Self {
-            inner: Arc::clone(inner),
-            plan: Arc::clone(plan),
-        })
+        Arc::new(Self { inner: Arc::clone(inner), plan: Arc::clone(plan) })
     }
 }
 
@@ -293,10 +267,7 @@ pub(crate) struct FaultPlan {
 
 impl FaultPlan {
     pub(crate) fn new(step: Step, call: usize, fault: Fault) -> Arc<Self> {
-        Arc::new(Self {
-            at: Some((step, call, fault)),
-            ..Self::default()
-        })
+        Arc::new(Self { at: Some((step, call, fault)), ..Self::default() })
     }
 
     pub(crate) fn break_all(&self) {
@@ -330,11 +301,7 @@ impl FaultPlan {
 
 fn injected() -> CoordinatorError {
     let source = "injected".into();
-    CoordinatorError::Storage {
-        store: "memory".into(),
-        doing: "obey",
-        source,
-    }
+    CoordinatorError::Storage { store: "memory".into(), doing: "obey", source }
 }
 
 impl Coordinator for Faulty<dyn Coordinator> {
@@ -402,11 +369,7 @@ impl TileStore for Faulty<dyn TileStore> {
                 self.inner.create(object, bytes).await.unwrap();
             }
             let source = std::io::Error::other("injected");
-            Err(TileStoreError::Storage {
-                path: object.to_string(),
-                doing: "obey",
-                source,
-            })
+            Err(TileStoreError::Storage { path: object.to_string(), doing: "obey", source })
         })
     }
 

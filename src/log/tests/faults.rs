@@ -29,10 +29,7 @@ async fn survive(step: Step, call: usize, fault: Fault) {
     check_log(&log, &signer, &promises).await;
     let stopped = log.status().stopped;
     if step == Step::Commit && matches!(fault, Fault::PersistedOnce | Fault::LostOnce) {
-        assert!(
-            stopped.is_none() && refused == 0,
-            "the head was read again: {stopped:?}"
-        );
+        assert!(stopped.is_none() && refused == 0, "the head was read again: {stopped:?}");
         assert_eq!(promises.len(), 1000);
         assert_eq!(log.status().size, 1000, "nothing was committed twice");
     } else {
@@ -42,10 +39,7 @@ async fn survive(step: Step, call: usize, fault: Fault) {
                 (step, &*stopped),
                 (Step::Commit, StopReason::Recovery(_))
                     | (Step::DropBatches, StopReason::Coordinator(_))
-                    | (
-                        Step::CreateTile,
-                        StopReason::Tiles(_) | StopReason::Recovery(_)
-                    )
+                    | (Step::CreateTile, StopReason::Tiles(_) | StopReason::Recovery(_))
             ),
             "{stopped:?}",
         );
@@ -93,9 +87,8 @@ async fn a_head_that_cannot_be_read_again_stops_the_log() {
     let plan = FaultPlan::new(Step::Commit, 0, Fault::PersistedAndBroken);
     let log = start(faulty(&storage, &plan), &clock).await;
     let outcomes = submit(&log, 0..3).await;
-    let stopped = outcomes
-        .iter()
-        .all(|(_, outcome)| matches!(outcome, Err(SubmitError::Stopped(_))));
+    let stopped =
+        outcomes.iter().all(|(_, outcome)| matches!(outcome, Err(SubmitError::Stopped(_))));
     assert!(stopped, "{outcomes:?}");
     assert!(matches!(&*log.stopped().await, StopReason::Recovery(_)));
     // The entries are in the log all the same; only nobody was promised anything.
@@ -119,8 +112,5 @@ async fn a_batch_that_meets_another_writer_is_put_behind_its_entries() {
         }
         check_log(log, &signer, &promises).await;
     }
-    assert_eq!(
-        promises.values().map(super::LoggedSct::index).max(),
-        Some(239)
-    );
+    assert_eq!(promises.values().map(super::LoggedSct::index).max(), Some(239));
 }

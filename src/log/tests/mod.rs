@@ -18,8 +18,9 @@ use super::{
     tests::doubles::{FaultPlan, Faulty, ManualClock, MemoryCoordinator, MemoryTiles, TestSigner},
 };
 use crate::{
-    ct::{Entry, EntryKind, TileLeaves},
+    ct::{Entry, EntryKind, LeafIndex, TileLeaves},
     keys::Signer,
+    time::{Clock, Timestamp},
     tlog::{Hash, TILE_WIDTH, Tile, TileEdge, Tree, leaf_hash, tiles_for_growth},
 };
 
@@ -41,14 +42,8 @@ pub(crate) async fn memory(signer: &Arc<TestSigner>) -> Storage {
     let coordinator = Arc::new(MemoryCoordinator::default());
     let tiles = Arc::new(MemoryTiles::default());
     let now = ManualClock::new();
-    create(&key, &*coordinator, &*tiles, crate::time::Clock::now(&now))
-        .await
-        .unwrap();
-    Storage {
-        key,
-        coordinator,
-        tiles,
-    }
+    create(&key, &*coordinator, &*tiles, now.now()).await.unwrap();
+    Storage { key, coordinator, tiles }
 }
 
 /// The same storage, as a process sees it in which `plan` happens. Closing it leaves the storage
@@ -62,9 +57,7 @@ pub(crate) fn faulty(storage: &Storage, plan: &Arc<FaultPlan>) -> Storage {
 }
 
 pub(crate) async fn start(storage: Storage, clock: &ManualClock) -> Log {
-    Log::start(storage, Arc::new(clock.clone()), None)
-        .await
-        .unwrap()
+    Log::start(storage, Arc::new(clock.clone()), None).await.unwrap()
 }
 
 /// Submits all of them at once, and answers in their order.
@@ -83,70 +76,52 @@ pub(crate) type Promises = BTreeMap<u32, LoggedSct>;
 /// data tiles; every tile of that size is what these entries make; every promise is kept.
 pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promises) {
     let checkpoint = log.checkpoint();
-    assert_eq!(
-        log.read("checkpoint").await.unwrap().unwrap().bytes,
-        checkpoint
-    );
-    let text = std::str::from_utf8(&checkpoint).unwrap();
-    let head = log
-        .shared
-        .core
-        .storage
-        .key
-        .open_checkpoint(&checkpoint)
-        .unwrap_or_else(|| panic!("not signed by the log: {text}"));
-    let mut leaves: Vec<Hash> = Vec::new();
-    let mut entries = Vec::new();
-    let width = u64::from(TILE_WIDTH);
-    for index in 0..head.size.div_ceil(width) {
-        let tile_width = u16::try_from((head.size - index * width).min(width)).unwrap();
-        let path = Tile::entries(index, tile_width).unwrap().to_string();
-        let answer = log
-            .read(&path)
-            .await
-            .unwrap()
-            .unwrap_or_else(|| panic!("{path} is missing"));
-        for leaf in TileLeaves::new(&answer.bytes) {
-            let leaf = leaf.unwrap();
-            assert_eq!(leaf.index.get(), entries.len() as u64, "{path}");
-            let found = leaf.to_entry().unwrap();
-            let timestamp = leaf.timestamped_entry.timestamp;
-            assert!(timestamp <= head.timestamp);
-            leaves.push(leaf_hash(&found.merkle_tree_leaf(timestamp, leaf.index)));
-            entries.push((found, timestamp));
-        }
-    }
-    assert_eq!(leaves.len() as u64, head.size);
+    let answer = log.read("checkpoint").await.unwrap().unwrap();
+    assert_eq!(answer.bytes, checkpoint);
+    let key = &log.shared.core.storage.key;
+    let head = key.open_checkpoint(&checkpoint).expect("a checkpoint that the log signed");
+    let entries = read_entries(log, head.size).await;
+    let leaf = |(index, (entry, at)): (u64, &(Entry, Timestamp))| {
+        leaf_hash(&entry.merkle_tree_leaf(*at, LeafIndex::new(index).unwrap()))
+    };
+    let leaves: Vec<Hash> = (0..).zip(&entries).map(leaf).collect();
     let tree: Tree = leaves.iter().copied().collect();
-    assert_eq!(
-        tree.root(),
-        head.root,
-        "the checkpoint is not of these entries"
-    );
-    let expected: BTreeMap<Tile, Vec<u8>> = TileEdge::new()
-        .grow(&leaves)
-        .into_iter()
-        .map(|tile| (tile.tile, tile.bytes))
-        .collect();
-    for tile in tiles_for_growth(0, head.size) {
-        let answer = log.read(&tile.to_string()).await.unwrap();
-        assert_eq!(
-            answer.expect("every tile is there").bytes,
-            expected[&tile],
-            "{tile}"
-        );
-    }
+    assert_eq!((tree.size(), tree.root()), (head.size, head.root));
+    assert!(entries.iter().all(|(_, timestamp)| *timestamp <= head.timestamp));
+    check_tiles(log, &leaves).await;
     for (number, promise) in promises {
         let (found, timestamp) = &entries[usize::try_from(promise.index()).unwrap()];
-        assert_eq!(
-            found,
-            &entry(*number),
-            "entry {number} is not where its SCT says"
-        );
+        assert_eq!(found, &entry(*number), "entry {number} is not where its SCT says");
         let sct = promise.sct();
         assert_eq!((sct.timestamp, sct.log_id), (*timestamp, log.id()));
         assert_eq!(promise.entry_digest(), &entry(*number).digest());
         let signed = found.sct_signed_data(*timestamp, &sct.extensions);
         assert!(signer.verifies(&signed, &sct.signature));
+    }
+}
+
+/// All entries, as a reader gets them.
+async fn read_entries(log: &Log, size: u64) -> Vec<(Entry, Timestamp)> {
+    let mut entries = Vec::new();
+    let width = u64::from(TILE_WIDTH);
+    for index in 0..size.div_ceil(width) {
+        let entries_in_tile = u16::try_from((size - index * width).min(width)).unwrap();
+        let path = Tile::entries(index, entries_in_tile).unwrap().to_string();
+        let answer = log.read(&path).await.unwrap().expect("every tile is there");
+        for leaf in TileLeaves::new(&answer.bytes) {
+            let leaf = leaf.unwrap();
+            assert_eq!(leaf.index.get(), entries.len() as u64, "{path}");
+            entries.push((leaf.to_entry().unwrap(), leaf.timestamped_entry.timestamp));
+        }
+    }
+    entries
+}
+
+async fn check_tiles(log: &Log, leaves: &[Hash]) {
+    let tiles = TileEdge::new().grow(leaves).into_iter();
+    let expected: BTreeMap<Tile, Vec<u8>> = tiles.map(|tile| (tile.tile, tile.bytes)).collect();
+    for tile in tiles_for_growth(0, leaves.len() as u64) {
+        let answer = log.read(&tile.to_string()).await.unwrap().expect("every tile is there");
+        assert_eq!(answer.bytes, expected[&tile], "{tile}");
     }
 }

@@ -22,11 +22,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let step = prop_oneof![
-        Just(Step::Commit),
-        Just(Step::CreateTile),
-        Just(Step::DropBatches)
-    ];
+    let step = prop_oneof![Just(Step::Commit), Just(Step::CreateTile), Just(Step::DropBatches)];
     let fault = prop::sample::select(Fault::ALL.to_vec());
     prop_oneof![
         6 => (1_u32..40).prop_map(Event::Submit),

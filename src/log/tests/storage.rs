@@ -21,16 +21,10 @@ fn settings(data: &Path, signer: &Arc<TestSigner>) -> LogSettings {
 async fn log_of(count: u32) -> (tempfile::TempDir, Arc<TestSigner>, Promises) {
     let directory = tempfile::tempdir().unwrap();
     let signer = Arc::new(TestSigner::new());
-    Log::init(&settings(directory.path(), &signer))
-        .await
-        .unwrap();
-    let log = Log::open(settings(directory.path(), &signer))
-        .await
-        .unwrap();
+    Log::init(&settings(directory.path(), &signer)).await.unwrap();
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
     let promises = submit(&log, 0..count).await.into_iter();
-    let promises: Promises = promises
-        .map(|(number, sct)| (number, sct.unwrap()))
-        .collect();
+    let promises: Promises = promises.map(|(number, sct)| (number, sct.unwrap())).collect();
     check_log(&log, &signer, &promises).await;
     log.shutdown().await;
     check_log(&log, &signer, &promises).await;
@@ -38,9 +32,7 @@ async fn log_of(count: u32) -> (tempfile::TempDir, Arc<TestSigner>, Promises) {
 }
 
 async fn refusal(directory: &Path, signer: &Arc<TestSigner>) -> OpenError {
-    Log::open(settings(directory, signer))
-        .await
-        .expect_err("must be refused")
+    Log::open(settings(directory, signer)).await.expect_err("must be refused")
 }
 
 fn sql(directory: &Path, statement: &str) {
@@ -59,9 +51,7 @@ async fn a_log_goes_on_where_it_ended() {
     for count in [0, 1, 255, 256, 257, 700] {
         let (directory, signer, mut promises) = log_of(count).await;
         for round in 1..4 {
-            let log = Log::open(settings(directory.path(), &signer))
-                .await
-                .unwrap();
+            let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
             check_log(&log, &signer, &promises).await;
             let number = count + round;
             promises.insert(number, log.submit(entry(number)).await.unwrap());
@@ -74,10 +64,7 @@ async fn a_log_goes_on_where_it_ended() {
 async fn a_log_never_creates_itself() {
     let directory = tempfile::tempdir().unwrap();
     let signer = Arc::new(TestSigner::new());
-    for data in [
-        directory.path().to_owned(),
-        directory.path().join("not/there"),
-    ] {
+    for data in [directory.path().to_owned(), directory.path().join("not/there")] {
         let refused = refusal(&data, &signer).await;
         assert!(matches!(refused, OpenError::Missing { .. }), "{refused:?}");
         assert!(refused.to_string().contains("mayfly log init"));
@@ -90,74 +77,42 @@ async fn init_refuses_where_a_log_or_a_part_of_one_is() {
     let (directory, signer, _) = log_of(3).await;
     let settings = settings(directory.path(), &signer);
     let refused = Log::init(&settings).await;
-    assert!(
-        matches!(refused, Err(OpenError::Exists { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::Exists { .. })), "{refused:?}");
     fs::remove_file(directory.path().join(FILE)).unwrap();
     let refused = Log::init(&settings).await;
-    assert!(
-        matches!(refused, Err(OpenError::Exists { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::Exists { .. })), "{refused:?}");
     let refused = Log::open(settings).await;
-    assert!(
-        matches!(refused, Err(OpenError::Missing { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::Missing { .. })), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_foreign_log_is_refused_by_what_is_foreign() {
     let (directory, signer, _) = log_of(300).await;
     let other_key = refusal(directory.path(), &Arc::new(TestSigner::new())).await;
-    assert!(
-        matches!(other_key, OpenError::OtherKey { .. }),
-        "{other_key:?}"
-    );
+    assert!(matches!(other_key, OpenError::OtherKey { .. }), "{other_key:?}");
     let other_origin = LogSettings {
         origin: "log.example.com/2027".to_owned(),
         ..settings(directory.path(), &signer)
     };
     let refused = Log::open(other_origin).await;
-    assert!(
-        matches!(refused, Err(OpenError::OtherOrigin { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::OtherOrigin { .. })), "{refused:?}");
     let (other, _, _) = log_of(300).await;
     fs::remove_dir_all(directory.path().join(TILE_DIRECTORY)).unwrap();
-    fs::rename(
-        other.path().join(TILE_DIRECTORY),
-        directory.path().join(TILE_DIRECTORY),
-    )
-    .unwrap();
+    fs::rename(other.path().join(TILE_DIRECTORY), directory.path().join(TILE_DIRECTORY)).unwrap();
     let refused = refusal(directory.path(), &signer).await;
-    assert!(
-        matches!(refused, OpenError::OtherInstance { .. }),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, OpenError::OtherInstance { .. }), "{refused:?}");
 }
 
 #[tokio::test]
 async fn two_processes_cannot_open_one_log() {
     let (directory, signer, _) = log_of(3).await;
-    let log = Log::open(settings(directory.path(), &signer))
-        .await
-        .unwrap();
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
     let second = refusal(directory.path(), &signer).await;
     assert!(matches!(second, OpenError::InUse { .. }), "{second:?}");
     assert!(DirectoryLock::take(directory.path()).is_err());
-    assert_eq!(
-        log.submit(entry(3)).await.unwrap().index(),
-        3,
-        "the first is not disturbed"
-    );
+    assert_eq!(log.submit(entry(3)).await.unwrap().index(), 3, "the first is not disturbed");
     log.shutdown().await;
-    Log::open(settings(directory.path(), &signer))
-        .await
-        .unwrap()
-        .shutdown()
-        .await;
+    Log::open(settings(directory.path(), &signer)).await.unwrap().shutdown().await;
 }
 
 #[tokio::test]
@@ -210,11 +165,7 @@ async fn nt_54_a_damaged_row_is_found_and_named() {
             | OpenError::Coordinator(CoordinatorError::Damaged { what, .. }) => what,
             other => panic!("{damage}: {other:?}"),
         };
-        let table = if damage.contains("head") {
-            "table head"
-        } else {
-            "table batch"
-        };
+        let table = if damage.contains("head") { "table head" } else { "table batch" };
         assert!(what.contains(table), "{damage}: {refused:?}");
     }
 }
@@ -244,25 +195,18 @@ async fn nt_54_a_flipped_byte_in_the_file_is_never_served() {
 async fn a_coordinator_from_an_old_copy_is_refused() {
     let (directory, signer, _) = log_of(100).await;
     let old = fs::read(directory.path().join(FILE)).unwrap();
-    let log = Log::open(settings(directory.path(), &signer))
-        .await
-        .unwrap();
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
     submit(&log, 100..600).await;
     log.shutdown().await;
     fs::write(directory.path().join(FILE), old).unwrap();
     let refused = refusal(directory.path(), &signer).await;
-    assert!(
-        matches!(refused, OpenError::HeadBehindTiles { .. }),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, OpenError::HeadBehindTiles { .. }), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_tile_with_other_bytes_stops_writing_and_keeps_reading() {
     let (directory, signer, mut promises) = log_of(100).await;
-    let log = Log::open(settings(directory.path(), &signer))
-        .await
-        .unwrap();
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
     let tile = directory.path().join(TILE_DIRECTORY).join("tile/data/000");
     fs::create_dir_all(tile.parent().unwrap()).unwrap();
     fs::write(&tile, "another log's").unwrap();
@@ -273,20 +217,12 @@ async fn a_tile_with_other_bytes_stops_writing_and_keeps_reading() {
     assert!(
         matches!(&*stopped, StopReason::Tiles(TileStoreError::Differs { path }) if path.ends_with("tile/data/000"))
     );
-    assert!(matches!(
-        log.submit(entry(400)).await,
-        Err(SubmitError::Stopped(_))
-    ));
-    assert!(matches!(
-        log.add_issuer(b"x").await,
-        Err(SubmitError::Stopped(_))
-    ));
+    assert!(matches!(log.submit(entry(400)).await, Err(SubmitError::Stopped(_))));
+    assert!(matches!(log.add_issuer(b"x").await, Err(SubmitError::Stopped(_))));
     check_log(&log, &signer, &promises).await;
     log.shutdown().await;
     fs::remove_file(&tile).unwrap();
-    let log = Log::open(settings(directory.path(), &signer))
-        .await
-        .unwrap();
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
     check_log(&log, &signer, &promises).await;
     log.shutdown().await;
     assert_ne!(fs::read(&tile).unwrap(), b"another log's");

@@ -19,13 +19,8 @@ async fn holds(store: &dyn TileStore) {
         store.create(object, bytes.clone()).await.unwrap();
         store.create(object, bytes.clone()).await.unwrap();
         for other in ["", "other", &format!("{object} for the second time")] {
-            let other = store
-                .create(object, Bytes::copy_from_slice(other.as_bytes()))
-                .await;
-            assert!(
-                matches!(other, Err(TileStoreError::Differs { .. })),
-                "{other:?}"
-            );
+            let other = store.create(object, Bytes::copy_from_slice(other.as_bytes())).await;
+            assert!(matches!(other, Err(TileStoreError::Differs { .. })), "{other:?}");
         }
         assert_eq!(store.read(object).await.unwrap(), Some(bytes));
     }
@@ -68,8 +63,5 @@ async fn a_file_that_cannot_be_read_is_an_error_and_not_an_absence() {
     let store = FsTiles::open(directory.path()).unwrap();
     std::fs::create_dir(directory.path().join("log-instance")).unwrap();
     let read = store.read(Object::Instance).await;
-    assert!(
-        matches!(read, Err(TileStoreError::Storage { .. })),
-        "{read:?}"
-    );
+    assert!(matches!(read, Err(TileStoreError::Storage { .. })), "{read:?}");
 }

@@ -50,9 +50,7 @@ impl FsTiles {
             durable: Mutex::default(),
             next_temporary: AtomicU64::new(0),
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -77,11 +75,7 @@ fn blocking<T: Send + 'static>(
         done.unwrap_or_else(|_| {
             let source = io::Error::other("the work was cut short");
             let path = object.to_string();
-            Err(TileStoreError::Storage {
-                path,
-                doing: "finish",
-                source,
-            })
+            Err(TileStoreError::Storage { path, doing: "finish", source })
         })
     })
 }
@@ -141,10 +135,7 @@ impl Shared {
 }
 
 fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -152,13 +143,9 @@ fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn confirm_same(path: &Path, bytes: &[u8]) -> Result<(), TileStoreError> {
     let failed = |error| storage(path, "compare it", error);
     if fs::read(path).map_err(failed)? != bytes {
-        return Err(TileStoreError::Differs {
-            path: path.display().to_string(),
-        });
+        return Err(TileStoreError::Differs { path: path.display().to_string() });
     }
-    fs::File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(failed)
 }
 
 fn sync_directory(directory: &Path) -> Result<(), TileStoreError> {
@@ -168,11 +155,7 @@ fn sync_directory(directory: &Path) -> Result<(), TileStoreError> {
 }
 
 fn storage(path: &Path, doing: &'static str, source: io::Error) -> TileStoreError {
-    TileStoreError::Storage {
-        path: path.display().to_string(),
-        doing,
-        source,
-    }
+    TileStoreError::Storage { path: path.display().to_string(), doing, source }
 }
 
 /// Files that have no name yet; on the same file system as the names they will get.
