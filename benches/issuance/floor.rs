@@ -40,9 +40,7 @@ pub(crate) fn measure(ca: SignatureAlgorithm, rounds: u32) -> Result<Floor, Box<
     let ca_key = Signed::new(ca_algorithm, 700)?;
     let log_key = Signed::new(&ECDSA_P256_SHA256_ASN1_SIGNING, 750)?;
 
-    let token_verify_us = time(rounds, || {
-        token_key.verify_sig(&token.message, &token.signature)
-    });
+    let token_verify_us = time(rounds, || token_key.verify_sig(&token.message, &token.signature));
     // A client's key is new each time, so parsing it is part of the floor.
     let proof_verify_us = time(rounds, || {
         ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, proof_key)
@@ -52,13 +50,7 @@ pub(crate) fn measure(ca: SignatureAlgorithm, rounds: u32) -> Result<Floor, Box<
     let ca_sign_us = time(rounds, || ca_key.sign().map(drop));
     let sct_sign_us = time(rounds, || log_key.sign().map(drop));
     let total_us = token_verify_us + proof_verify_us + 2.0 * ca_sign_us + sct_sign_us;
-    Ok(Floor {
-        token_verify_us,
-        proof_verify_us,
-        ca_sign_us,
-        sct_sign_us,
-        total_us,
-    })
+    Ok(Floor { token_verify_us, proof_verify_us, ca_sign_us, sct_sign_us, total_us })
 }
 
 struct Signed {
@@ -75,11 +67,7 @@ impl Signed {
         let key = EcdsaKeyPair::generate(algorithm)?;
         let message = vec![0x5a; message_bytes];
         let signature = key.sign(&SystemRandom::new(), &message)?.as_ref().to_vec();
-        Ok(Self {
-            key,
-            message,
-            signature,
-        })
+        Ok(Self { key, message, signature })
     }
 
     fn public_key(&self) -> &[u8] {
@@ -91,6 +79,7 @@ impl Signed {
     }
 }
 
+#[expect(clippy::expect_used, reason = "a signature made here verifies here")]
 /// Microseconds for one run of `work`: the median of ten batches, so that a neighbour's burst on
 /// the machine does not count.
 fn time(rounds: u32, mut work: impl FnMut() -> Result<(), aws_lc_rs::error::Unspecified>) -> f64 {

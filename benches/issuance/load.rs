@@ -35,10 +35,7 @@ impl Target {
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        Self {
-            address,
-            request: request.into_bytes().into(),
-        }
+        Self { address, request: request.into_bytes().into() }
     }
 }
 
@@ -116,11 +113,7 @@ impl Connection {
     pub(crate) async fn open(target: &Target) -> io::Result<Self> {
         let stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            request: Arc::clone(&target.request),
-            buffer: vec![0; 64 << 10],
-        })
+        Ok(Self { stream, request: Arc::clone(&target.request), buffer: vec![0; 64 << 10] })
     }
 
     /// Sends the request and reads the whole answer, which must be 200.
@@ -155,8 +148,7 @@ fn answer_is_complete(received: &[u8]) -> io::Result<bool> {
     }
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
     let length = length.ok_or_else(|| io::Error::other("the answer has no content-length"))?;
     Ok(received.len() >= end + 4 + length)

@@ -7,14 +7,8 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // proc(5): the command in parentheses may hold anything, so count from its end. State is
     // field 3; utime and stime are fields 14 and 15, in clock ticks.
-    let after_command = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest)
-        .unwrap_or_default();
-    let mut ticks = after_command
-        .split_ascii_whitespace()
-        .skip(11)
-        .map(str::parse::<u64>);
+    let after_command = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let mut ticks = after_command.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
     match (ticks.next(), ticks.next()) {
         (Some(Ok(user)), Some(Ok(system))) => {
             Ok(Duration::from_millis((user + system) * MS_PER_TICK))

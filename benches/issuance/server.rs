@@ -58,9 +58,7 @@ pub(crate) struct Server {
 
 /// Starts, loads, measures, stops, and starts once more over the filled log.
 pub(crate) fn measure(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(ca, load))
 }
 
@@ -68,38 +66,27 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Erro
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let issuer = DevIssuer::start(Arc::clone(&clock)).await?;
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let plan = Plan {
-        listen: free_address()?,
-        private: free_address()?,
-        issuer_url: issuer.url(),
-        ca_algorithm: ca,
-    };
-    let home = Home::create(&directory.path().join("home"), &plan, &clock).await?;
+    let (home, address) = new_home(directory.path(), ca, &issuer, &clock).await?;
 
     let server = Process::start(&home.config_path)?;
-    let target = target(plan.listen, &issuer)?;
+    let target = target(address, &issuer)?;
     // Discovery and the first pages of everything are not what a certificate costs.
     let warm_up = load.certificates.div_ceil(50).min(1_000);
     closed_loop(&target, load.connections, warm_up).await?;
 
-    eprintln!(
-        "{ca}: {} certificates over {} connections …",
-        load.certificates, load.connections
-    );
     let cpu_before = process::cpu_time(server.id())?;
     let took = closed_loop(&target, load.connections, load.certificates).await?;
     let cpu = process::cpu_time(server.id())?.saturating_sub(cpu_before);
     let (resident_kib, peak_kib) = process::memory_kib(server.id())?;
     let per_second = load.certificates as f64 / took.as_secs_f64();
 
-    eprintln!("{ca}: half load …");
     let halved = (load.certificates / 5).max(1_000);
     // A token lives ten minutes; a new one keeps long runs from outliving theirs.
-    let target = self::target(plan.listen, &issuer)?;
+    let target = self::target(address, &issuer)?;
     let latencies = open_loop(&target, load.connections, per_second / 2.0, halved).await?;
     server.stop()?;
 
-    let restart = restart(&home.config_path, &self::target(plan.listen, &issuer)?).await?;
+    let restart = restart(&home.config_path, &self::target(address, &issuer)?).await?;
     Ok(Server {
         certificates: load.certificates,
         connections: load.connections,
@@ -112,6 +99,23 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Erro
         restart_ms: restart.as_secs_f64() * 1e3,
         restart_entries: warm_up + load.certificates + halved,
     })
+}
+
+/// A fresh installation, and where it will listen.
+pub(crate) async fn new_home(
+    directory: &Path,
+    ca: SignatureAlgorithm,
+    issuer: &DevIssuer,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Home, SocketAddr), Box<dyn Error>> {
+    let plan = Plan {
+        listen: free_address()?,
+        private: free_address()?,
+        issuer_url: issuer.url(),
+        ca_algorithm: ca,
+    };
+    let home = Home::create(&directory.join("home"), &plan, clock).await?;
+    Ok((home, plan.listen))
 }
 
 /// From starting the process to its first certificate.
@@ -135,11 +139,7 @@ fn target(address: SocketAddr, issuer: &DevIssuer) -> Result<Target, Box<dyn Err
             "proofOfPossession": STANDARD.encode(key.proof_of_possession(EMAIL)?),
         },
     });
-    Ok(Target::post(
-        address,
-        "/api/v2/signingCert",
-        &body.to_string(),
-    ))
+    Ok(Target::post(address, "/api/v2/signingCert", &body.to_string()))
 }
 
 /// `mayfly serve`, stopped and waited for also when something here fails.
@@ -197,9 +197,7 @@ fn free_address() -> std::io::Result<SocketAddr> {
 
 fn percentile_ms(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted
-        .get(rank)
-        .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+    sorted.get(rank).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
 }
 
-const EMAIL: &str = "load@example.com";
+pub(crate) const EMAIL: &str = "load@example.com";
