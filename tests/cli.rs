@@ -25,10 +25,7 @@ fn mayfly(arguments: &[&str]) -> Output {
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A whole installation, as the demo leaves it.
@@ -52,10 +49,7 @@ fn every_command_has_help_with_an_example_and_its_exit_codes() {
         let help = command.render_long_help().to_string();
         assert!(help.contains("Example"), "{path}: {help}");
         assert!(help.contains("Exit code: 0"), "{path}: {help}");
-        for below in command
-            .get_subcommands()
-            .filter(|below| below.get_name() != "help")
-        {
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
             check(below, &format!("{path} {}", below.get_name()));
         }
     }
@@ -81,10 +75,7 @@ fn the_demo_verifies_itself_and_removes_what_it_made() {
     assert_eq!(demo.status.code(), Some(0), "{text}");
     assert_eq!(text.matches("ok  ").count(), 4, "{text}");
     assert!(text.ends_with("Everything verified.\n"), "{text}");
-    assert!(
-        !text.contains('\u{1b}'),
-        "colours belong on a terminal: {text}"
-    );
+    assert!(!text.contains('\u{1b}'), "colours belong on a terminal: {text}");
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
@@ -135,14 +126,7 @@ fn a_demo_leaves_an_installation_that_the_other_commands_take() {
     assert_eq!(root["ctlogs"].as_array().unwrap().len(), 1);
 
     let out = directory.path().join("trust.json");
-    let written = mayfly(&[
-        "trust",
-        "config",
-        "--config",
-        &config,
-        "--out",
-        out.to_str().unwrap(),
-    ]);
+    let written = mayfly(&["trust", "config", "--config", &config, "--out", out.to_str().unwrap()]);
     assert_eq!(written.status.code(), Some(0), "{written:?}");
     let document: serde_json::Value = serde_json::from_slice(&fs::read(out).unwrap()).unwrap();
     assert_eq!(document["trustedRoot"], root);
@@ -169,9 +153,7 @@ fn a_key_that_is_not_its_chains_is_a_problem_and_not_hidden() {
 fn mistakes_in_a_configuration_come_with_their_lines() {
     let directory = tempfile::tempdir().unwrap();
     let config = demo_home(directory.path());
-    let text = fs::read_to_string(&config)
-        .unwrap()
-        .replace("audit:", "audits:");
+    let text = fs::read_to_string(&config).unwrap().replace("audit:", "audits:");
     fs::write(&config, text).unwrap();
     let checked = mayfly(&["config", "check", "--config", &config, "--json"]);
     assert_eq!(checked.status.code(), Some(1), "{checked:?}");
@@ -186,12 +168,7 @@ fn mistakes_in_a_configuration_come_with_their_lines() {
 
 #[test]
 fn a_configuration_that_cannot_be_read_says_nothing_about_it() {
-    for command in [
-        &["config", "check"][..],
-        &["serve"],
-        &["trust", "config"],
-        &["log", "init"],
-    ] {
+    for command in [&["config", "check"][..], &["serve"], &["trust", "config"], &["log", "init"]] {
         let arguments = [command, &["--config", "/nowhere/mayfly.yaml"]].concat();
         assert_eq!(mayfly(&arguments).status.code(), Some(2), "{command:?}");
     }
@@ -204,10 +181,7 @@ fn nt_60_a_refused_request_shows_no_token_and_leaves_no_file() {
     fs::write(&token, TOKEN).unwrap();
     let key = directory.path().join("key.pem");
     // A port that was free a moment ago: nobody answers.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let request = mayfly(&[
         "request",
         "--url",
@@ -234,15 +208,8 @@ fn a_request_overwrites_nothing_and_sends_nothing_before_it_knows_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let request = mayfly(&[
-        "request",
-        "--url",
-        &url,
-        "--token",
-        TOKEN,
-        "--key-out",
-        key.to_str().unwrap(),
-    ]);
+    let request =
+        mayfly(&["request", "--url", &url, "--token", TOKEN, "--key-out", key.to_str().unwrap()]);
     assert_eq!(request.status.code(), Some(2), "{request:?}");
     assert_eq!(fs::read_to_string(&key).unwrap(), "precious");
     assert!(listener.accept().is_err(), "nothing was sent");
@@ -250,13 +217,7 @@ fn a_request_overwrites_nothing_and_sends_nothing_before_it_knows_so() {
 
 #[test]
 fn nt_60_a_token_is_not_sent_in_the_clear() {
-    let request = mayfly(&[
-        "request",
-        "--url",
-        "http://ca.example.com",
-        "--token",
-        TOKEN,
-    ]);
+    let request = mayfly(&["request", "--url", "http://ca.example.com", "--token", TOKEN]);
     let (code, told) = said(&request);
     assert_eq!(code, Some(1));
     assert!(told.contains("plain http"), "{told}");
@@ -267,15 +228,7 @@ fn a_request_without_a_token_says_where_to_put_one() {
     let (code, told) = said(&mayfly(&["request", "--url", "https://ca.example.com"]));
     assert_eq!(code, Some(2));
     assert!(told.contains("SIGSTORE_ID_TOKEN"), "{told}");
-    let both = [
-        "request",
-        "--url",
-        "https://ca.example.com",
-        "--token",
-        "a",
-        "--token-file",
-        "b",
-    ];
+    let both = ["request", "--url", "https://ca.example.com", "--token", "a", "--token-file", "b"];
     assert_eq!(mayfly(&both).status.code(), Some(2));
 }
 
