@@ -3,6 +3,8 @@
 //! can be made wrong on purpose; real providers and clients are in `tests/e2e`.
 
 mod certificate;
+mod faults;
+mod ports;
 mod refusals;
 mod reload;
 mod routes;
