@@ -89,10 +89,8 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let routes = router(Arc::clone(&service), requests(limits));
     let public = public.serve(routes, connections(limits, open_connections()));
     let private = private.map(|private| {
-        let watched = private::Watched {
-            service: Arc::clone(&service),
-            stopping: public.stop.subscribe(),
-        };
+        let watched =
+            private::Watched { service: Arc::clone(&service), stopping: public.stop.subscribe() };
         private.serve(private::router(watched), connections(limits, PRIVATE_CONNECTIONS))
     });
     Ok(Running { public, private, service, audit, clock, fixed, failed, stores })
@@ -124,6 +122,14 @@ impl Running {
         let error = outcome.as_ref().err().map(ToString::to_string);
         self.audit.record(self.clock.now(), &Event::Reload { error: error.as_deref() })?;
         outcome
+    }
+
+    /// Records a reload for which there is no configuration: its files could not be read.
+    ///
+    /// # Errors
+    /// The audit log takes no lines.
+    pub fn record_refused_reload(&self, reason: &str) -> Result<(), AuditError> {
+        self.audit.record(self.clock.now(), &Event::Reload { error: Some(reason) })
     }
 
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
@@ -377,7 +383,10 @@ fn open_connections() -> usize {
     let reserved = (PRIVATE_CONNECTIONS + RESERVED_DESCRIPTORS).min(descriptors / 2);
     let open = descriptors - reserved;
     if open < OPEN_CONNECTIONS {
-        tracing::warn!(open, "the limit on open files (ulimit -n) holds connections to this number");
+        tracing::warn!(
+            open,
+            "the limit on open files (ulimit -n) holds connections to this number"
+        );
     }
     open
 }

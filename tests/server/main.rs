@@ -3,11 +3,15 @@
 //! can be made wrong on purpose; real providers and clients are in `tests/e2e`.
 
 mod certificate;
+mod connections;
 mod faults;
+mod load;
 mod ports;
+mod process;
 mod refusals;
 mod reload;
 mod routes;
 mod secrecy;
 mod token;
+mod unlogged;
 mod world;

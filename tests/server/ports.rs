@@ -67,7 +67,10 @@ async fn while_the_process_stops_it_is_not_ready_and_then_both_ports_are_closed(
     // A request that began and waits for the rest of its body holds the stop up.
     let body = crate::world::signing_request(&token, "jane@example.com").to_string();
     let mut slow = tokio::net::TcpStream::connect(public).await.unwrap();
-    let head = format!("POST /api/v2/signingCert HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /api/v2/signingCert HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     slow.write_all(head.as_bytes()).await.unwrap();
     slow.write_all(&body.as_bytes()[..10]).await.unwrap();
     // Answered on a connection of its own, so that the slow one has been accepted.

@@ -5,12 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::State,
-    response::Response,
-};
+use axum::{Extension, body::Body, extract::State, response::Response};
 use base64::{
     Engine,
     alphabet::{STANDARD, URL_SAFE},
