@@ -282,3 +282,90 @@ async fn a_web_page_may_ask_from_anywhere() {
     assert_eq!(health.headers["access-control-allow-origin"], "*");
     assert!(health.headers.get("access-control-allow-credentials").is_none());
 }
+
+#[tokio::test]
+async fn nt_03_a_client_that_never_reads_its_answers_is_cut_off() {
+    let world = World::start_with(HASTY).await;
+    let stream = connect(&world).await;
+    let (reader, mut writer) = stream.into_split();
+    let asking = async {
+        let many = "GET /api/v2/trustBundle HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+        while writer.write_all(many.as_bytes()).await.is_ok() {}
+    };
+    timeout(Duration::from_secs(10), asking).await.expect("it is served for ever");
+    drop(reader);
+    assert_eq!(world.get("/healthz").await.status, 200);
+}
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// HPACK: literals without indexing.
+fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+const HEADERS: u8 = 1;
+const DATA: u8 = 0;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+#[tokio::test]
+async fn nt_03_floods_of_http_2_frames_are_ended() {
+    let world = World::start_with(HASTY).await;
+    let post = header_block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/api/v2/signingCert"),
+        (":authority", "x"),
+    ]);
+    let filler = header_block(&[("a", "b")]).repeat(1000);
+    let continuation = frame(HEADERS, 0, 1, &post);
+    let empty_data = frame(HEADERS, END_HEADERS, 1, &post);
+    let mut resets = Vec::new();
+    for stream in (1..20_001).step_by(2) {
+        resets.extend(frame(HEADERS, END_HEADERS, stream, &post));
+        resets.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+    }
+    for (what, begin, flood) in [
+        ("CONTINUATION", continuation, frame(CONTINUATION, 0, 1, &filler)),
+        ("empty DATA", empty_data, frame(DATA, 0, 1, &[]).repeat(500)),
+        ("RST_STREAM", resets, frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])),
+        ("SETTINGS", Vec::new(), frame(SETTINGS, 0, 0, &[]).repeat(500)),
+    ] {
+        let stream = connect(&world).await;
+        let (_reader, mut writer) = stream.into_split();
+        let flooding = async {
+            let mut sent_bytes = 0_u64;
+            let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, &[])[..]];
+            for bytes in [&preface.concat(), &begin] {
+                let _cut = writer.write_all(bytes).await;
+            }
+            while writer.write_all(&flood).await.is_ok() {
+                sent_bytes += flood.len() as u64;
+            }
+            sent_bytes
+        };
+        let sent_bytes = timeout(Duration::from_secs(10), flooding).await;
+        let sent_bytes = sent_bytes.unwrap_or_else(|_| panic!("{what}: taken for ever"));
+        assert!(sent_bytes < 64 << 20, "{what}: {sent_bytes} bytes were taken");
+        assert_eq!(world.get("/healthz").await.status, 200, "{what}");
+    }
+}

@@ -109,7 +109,7 @@ async fn frame(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(X_REQUEST_ID, value);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     tracing::info!(
         request = %id,
         %method,
@@ -162,6 +162,8 @@ fn with_type(content_type: HeaderValue, body: impl Into<Body>) -> Response {
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// No browser may take an answer for something else than it says it is (NT-64).
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A leaf and two CA certificates.
 const TYPICAL_ANSWER_BYTES: usize = 4096;
