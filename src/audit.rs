@@ -36,7 +36,7 @@ pub enum Event<'a> {
     Started { version: &'a str, log_id: Option<&'a str> },
     /// A certificate is about to be signed.
     Intent(Issuance<'a>),
-    /// The certificate stands in the log and was handed to the client.
+    /// The certificate stands in the log and was signed; whoever still waited for it has it.
     Issued(Issuance<'a>),
     /// An announced issuance came to nothing.
     Failed { request: &'a RequestId, serial: &'a str, reason: &'a str },

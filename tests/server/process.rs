@@ -239,6 +239,50 @@ async fn nt_05_a_full_disk_under_the_audit_log_ends_the_process() {
 }
 
 #[tokio::test]
+async fn nt_05_a_log_that_stops_ends_the_process() {
+    let mut process = Process::start("RUST_LOG=error", |yaml| yaml).await;
+    let tile = process.folder.path().join("log/static/tile/data/000");
+    fs::create_dir_all(tile.parent().unwrap()).unwrap();
+    fs::write(tile, "not the tile that the log will write").unwrap();
+    let url = format!("http://{}/api/v2/signingCert", process.address);
+    let token = process.issuer_key.sign(&email_claims());
+    // Until the connection breaks: what it answers before that is a certificate or 503.
+    for sent in 0.. {
+        assert!(sent < 2000, "the process goes on over a damaged tile");
+        let body = signing_request(&token, "jane@example.com").to_string();
+        let Ok(response) = process.client.post(&url).body(body).send().await else { break };
+        assert!(matches!(response.status().as_u16(), 200 | 503), "{}", response.status());
+    }
+    assert_eq!(process.exit_code().await, Some(2));
+    assert!(process.stderr().contains("the log stopped"), "{}", process.stderr());
+    let audit = process.audit();
+    let count = |event: &str| audit.iter().filter(|line| line["event"] == event).count();
+    assert_eq!(count("intent"), count("issued") + count("failed"), "every intent has its end");
+}
+
+#[tokio::test]
+async fn nt_60_the_process_logs_no_token_however_much_it_logs() {
+    let process = Process::start("RUST_LOG=trace", |yaml| yaml).await;
+    let url = format!("http://{}/api/v2/signingCert", process.address);
+    let token = process.issuer_key.sign(&email_claims());
+    let wrong = format!("{}x", process.issuer_key.sign(&json!({ "iss": "https://x.org" })));
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    for client in [&process.client, &http2] {
+        for token in [&token, &wrong] {
+            let in_body = signing_request(token, "jane@example.com").to_string();
+            answer(client.post(&url).body(in_body)).await;
+            let in_header = signing_request("", "jane@example.com").to_string();
+            answer(client.post(&url).bearer_auth(token).body(in_header)).await;
+        }
+    }
+    let said = process.stderr();
+    assert!(said.contains("TRACE"), "it logs everything");
+    for part in token.split('.').chain(wrong.split('.')) {
+        assert!(!said.contains(part), "a part of a token is in the log lines");
+    }
+}
+
+#[tokio::test]
 async fn refused_requests_do_not_make_the_process_grow() {
     let process = Process::start("RUST_LOG=warn", |yaml| yaml).await;
     let refuse = async |requests: usize| {
