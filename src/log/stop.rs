@@ -18,6 +18,15 @@ pub enum StopReason {
     /// A tile could not be written, or is there with other bytes.
     #[error("a tile could not be written")]
     Tiles(#[source] TileStoreError),
+    /// The latest checkpoint could not be noted down beside the coordinator.
+    #[error("{path}: the latest checkpoint could not be written")]
+    Witness {
+        /// The file.
+        path: String,
+        /// The system's own words.
+        #[source]
+        source: std::io::Error,
+    },
     /// The state could not be read again after a commit with an unknown outcome.
     #[error("the state could not be read again")]
     Recovery(#[source] OpenError),
