@@ -24,6 +24,7 @@ use super::{
     core::Core,
     entries::EncodedEntries,
     recovery::{self, Seen},
+    stop::with_causes,
     witness::Witness,
 };
 use crate::{
@@ -55,6 +56,7 @@ pub(super) struct Sequencer {
     full_tiles: mpsc::Sender<()>,
     /// `None` where the log has no directory of its own.
     witness: Option<Witness>,
+    clock_is_behind: bool,
     /// The tree at `head`.
     tree: Tree,
     head: Head,
@@ -71,7 +73,7 @@ impl Sequencer {
             let tail = core.tail();
             (tail.tree(), tail.head().clone())
         };
-        Self { core, inbox, full_tiles, witness, tree, head }
+        Self { core, inbox, full_tiles, witness, clock_is_behind: false, tree, head }
     }
 
     /// Commits batches until the inbox is closed and empty, or the log stops. Submissions that are
@@ -98,6 +100,9 @@ impl Sequencer {
             }
             let outcome = self.place(&batch).await;
             answer(batch.drain(..), outcome);
+            if self.core.stop.reason().is_some() {
+                break;
+            }
         }
     }
 
@@ -133,7 +138,8 @@ impl Sequencer {
                     self.reload(None).await?;
                 }
                 CommitOutcome::Unknown(error) => {
-                    tracing::warn!(%error, "a commit's outcome is unknown; reading the head again");
+                    let error = with_causes(&error);
+                    tracing::warn!(error, "a commit's outcome is unknown; reading the head again");
                     if self.reload(Some(&next)).await? {
                         return Ok(place);
                     }
@@ -145,12 +151,20 @@ impl Sequencer {
 
     /// A time that is not before the head's. A clock that fell far behind is an alarm: which of
     /// the two times is right is not ours to guess, and an SCT states a time.
-    fn next_timestamp(&self) -> Result<Timestamp, SubmitError> {
+    fn next_timestamp(&mut self) -> Result<Timestamp, SubmitError> {
         let now = self.core.clock.now();
         let behind_ms = self.head.timestamp.ms_since(now);
-        if behind_ms > CLOCK_TOLERANCE_MS {
+        let was_behind =
+            std::mem::replace(&mut self.clock_is_behind, behind_ms > CLOCK_TOLERANCE_MS);
+        if self.clock_is_behind {
             self.core.count_clock_alarm();
-            tracing::error!(behind_ms, "the clock is behind the log's last timestamp; no entries");
+            // Once: a busy server would fill its log with it.
+            if !was_behind {
+                tracing::error!(
+                    behind_ms,
+                    "the clock is behind the log's last timestamp; no entries"
+                );
+            }
             return Err(SubmitError::ClockJump { behind_ms });
         }
         Ok(now.max(self.head.timestamp.plus_ms(1)))

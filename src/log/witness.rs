@@ -84,6 +84,9 @@ impl Witness {
         if slot.len() > SLOT_BYTES {
             return Err(io::Error::other("the checkpoint is larger than its slot"));
         }
+        if is_removed(&self.file)? {
+            return Err(io::Error::other("the log's files were removed while it was open"));
+        }
         let slot_number = self.next_slot % SLOTS as u64;
         self.file.seek(SeekFrom::Start(slot_number * SLOT_BYTES as u64))?;
         self.file.write_all(&slot)?;
@@ -95,6 +98,19 @@ impl Witness {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// A file without a name takes writes as before, and is gone with the process: commits as well.
+#[cfg(unix)]
+fn is_removed(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.nlink() == 0)
+}
+
+/// Elsewhere an open file cannot be removed.
+#[cfg(not(unix))]
+fn is_removed(_: &File) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// In the log's data directory.

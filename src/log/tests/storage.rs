@@ -4,9 +4,11 @@ use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use super::{Promises, check_log, doubles::*, entry, submit};
 use crate::log::{
-    DirectoryLock, FILE, Log, LogSettings, OpenError, StopReason, SubmitError, TILE_DIRECTORY,
+    DirectoryLock, FILE, Log, LogSettings, OpenError, ReadError, StopReason, SubmitError,
+    TILE_DIRECTORY,
     coordinator::CoordinatorError,
     key::LogKey,
+    sha256,
     tiles::TileStoreError,
     witness::{FILE as WITNESS_FILE, Witness},
 };
@@ -140,6 +142,39 @@ async fn nt_54_a_tile_that_is_cut_or_gone_is_named() {
     fs::remove_file(&tile).unwrap();
     let refused = refusal(directory.path(), &signer).await;
     assert!(matches!(&refused, OpenError::MissingTile { object, .. } if object == "tile/0/001"));
+}
+
+/// Caches would keep what they are given for ever.
+#[tokio::test]
+async fn nt_54_what_was_cut_off_in_the_store_is_not_served() {
+    let (directory, signer, _) = log_of(256).await;
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
+    log.add_issuer(b"a certificate").await.unwrap();
+    let issuer = format!("issuer/{}", hex::encode(sha256(b"a certificate")));
+    for path in ["tile/0/000", "tile/data/000", &issuer] {
+        let file = directory.path().join(TILE_DIRECTORY).join(path);
+        let whole = fs::read(&file).unwrap();
+        assert_eq!(log.read(path).await.unwrap().unwrap().bytes, whole);
+        for damaged in [&whole[..whole.len() - 1], &[whole.as_slice(), b"x"].concat(), b""] {
+            fs::write(&file, damaged).unwrap();
+            let read = log.read(path).await;
+            assert!(matches!(read, Err(ReadError::Damaged { .. })), "{path}: {:?}", read.is_ok());
+        }
+    }
+    log.shutdown().await;
+}
+
+/// Commits into files without a name would be gone with the process.
+#[tokio::test]
+async fn a_log_whose_directory_is_removed_promises_nothing_more() {
+    let (directory, signer, _) = log_of(3).await;
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
+    assert!(log.submit(entry(3)).await.is_ok());
+    fs::remove_dir_all(directory.path()).unwrap();
+    let refused = log.submit(entry(4)).await;
+    assert!(matches!(refused, Err(SubmitError::Stopped(_))), "{refused:?}");
+    assert!(matches!(&*log.stopped().await, StopReason::Witness { .. } | StopReason::Recovery(_)));
+    log.shutdown().await;
 }
 
 #[tokio::test]
