@@ -141,7 +141,7 @@ pub enum OpenError {
         /// Entries in the checkpoint there.
         seen_size: u64,
     },
-    /// NT-54: what was read is not what was committed.
+    /// What was read is not what was committed.
     #[error("{what}: damaged ({reason}); restore it from a copy")]
     Damaged {
         /// Which file, tile or row.

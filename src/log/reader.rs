@@ -54,7 +54,7 @@ pub enum ReadError {
     /// The store failed.
     #[error("the tile store failed")]
     Tiles(#[from] TileStoreError),
-    /// The stored tile is not what was written (NT-54).
+    /// The stored tile is not what was written.
     #[error("{object}: damaged")]
     Damaged {
         /// Which tile.
@@ -119,7 +119,7 @@ fn end_of_width(full: &[u8], tile: Tile) -> Option<usize> {
     }
 }
 
-/// The paths of a log. Made from numbers and hex only: no text of a stranger names a file (NT-62).
+/// The paths of a log. Made from numbers and hex only: no text of a stranger names a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogPath {
     Checkpoint,

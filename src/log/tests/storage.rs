@@ -1,4 +1,4 @@
-//! A log on a real disk: who may make it, who may open it, and what damage looks like (NT-54).
+//! A log on a real disk: who may make it, who may open it, and what damage looks like.
 
 use std::{fs, ops::Range, path::Path, sync::Arc};
 

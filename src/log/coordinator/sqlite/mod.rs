@@ -188,7 +188,9 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed("lock it; is another mayfly using this log?"))?;
-    connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed("configure it"))?;
+    connection
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 500")
+        .map_err(failed("configure it"))?;
     let synchronous: i64 = connection
         .query_row("PRAGMA synchronous", [], |row| row.get(0))
         .map_err(failed("configure it"))?;
