@@ -2,6 +2,7 @@
 # Run:   docker run -p 5555:5555 -v ./etc:/etc/mayfly -v mayfly-data:/var/lib/mayfly mayfly
 FROM rust:1.95-bookworm AS build
 WORKDIR /mayfly
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 # Cargo wants to see every target that Cargo.toml names.

@@ -1,6 +1,6 @@
 //! The audit log: one JSON line per event, each carrying the hash of the line before it.
 //!
-//! In: an [`Event`], whose fields are the allow-list (no token, no key material: NT-60). Out: a
+//! In: an [`Event`], whose fields are the allow-list (no token, no key material). Out: a
 //! line in an append-only file, or [`AuditError`], upon which nothing may be issued. Knows
 //! nothing of tokens, certificates and HTTP.
 //!

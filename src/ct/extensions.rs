@@ -7,7 +7,7 @@ use std::ops::Deref;
 use super::wire::{DecodeError, OutOfBounds, Reader, check_u16};
 
 /// RFC 6962, 3.2 `CtExtensions`: opaque there and kept byte-exact, since the SCT's signature
-/// covers them (NT-56). At most 65,535 bytes.
+/// covers them. At most 65,535 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions(Vec<u8>);
 

@@ -23,7 +23,7 @@ pub use leaf::{MerkleTreeLeaf, SignedEntry, TileLeaf, TileLeaves, TimestampedEnt
 pub use sct::{SignedCertificateTimestamp, SignedCertificateTimestampList, decode_signature};
 pub use wire::{DecodeError, OutOfBounds};
 
-/// RFC 6962, 3.2: the id of a log is the SHA-256 of its public key's SubjectPublicKeyInfo (NT-55).
+/// RFC 6962, 3.2: the id of a log is the SHA-256 of its public key's SubjectPublicKeyInfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub [u8; 32]);
 

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::time::Timestamp;
 
-/// RFC 6962, 3.2, version 1. `extensions` are kept byte-exact (NT-56).
+/// RFC 6962, 3.2, version 1. `extensions` are kept byte-exact: the signature
+/// covers them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCertificateTimestamp {
     /// Whose promise it is.

@@ -44,6 +44,10 @@ impl LogKey {
             let reason = "it has a scheme, or a slash at its end".to_owned();
             return Err(OpenError::Origin { origin: origin.to_owned(), reason });
         }
+        if origin.len() > MAX_ORIGIN_BYTES {
+            let reason = format!("it has more than {MAX_ORIGIN_BYTES} bytes");
+            return Err(OpenError::Origin { origin: origin.to_owned(), reason });
+        }
         let id = LogId::from_spki(signer.public_key_der());
         let tree_head = TreeHeadKey::new(name, &id.0);
         Ok(Self { signer, verifier, id, tree_head })
@@ -116,3 +120,6 @@ impl LogKey {
         SignError::BadSignature { key: self.signer.name().to_owned() }
     }
 }
+
+/// Longer than any name that DNS lets a log have, with a path.
+pub(super) const MAX_ORIGIN_BYTES: usize = 512;

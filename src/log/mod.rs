@@ -27,6 +27,7 @@ mod sequencer;
 mod stop;
 mod submit_error;
 mod tail;
+mod witness;
 
 pub mod coordinator;
 pub mod tiles;
@@ -58,8 +59,10 @@ use self::{
     core::{Core, Storage},
     key::LogKey,
     lock::DirectoryLock,
+    recovery::Seen,
     sequencer::{Placed, Sequencer, Submission},
     tiles::{Object, TileStore, fs::FsTiles},
+    witness::Witness,
 };
 use crate::{
     ct::{Entry, LeafIndex, LogId, SignedCertificateTimestamp},
@@ -137,6 +140,13 @@ struct Shared {
     ended: watch::Receiver<bool>,
 }
 
+/// What an open log holds in its data directory, beside its stores.
+#[derive(Debug)]
+struct Home {
+    directory: PathBuf,
+    _lock: DirectoryLock,
+}
+
 impl Log {
     /// `mayfly log init`: creates an empty log; refuses where one, or a part of one, is.
     ///
@@ -147,6 +157,10 @@ impl Log {
         let data = &settings.data;
         make_directory(&data.join(TILE_DIRECTORY))?;
         let _lock = DirectoryLock::take(data)?;
+        if Witness::exists(data) {
+            let store = data.join(witness::FILE).display().to_string();
+            return Err(OpenError::Exists { store });
+        }
         let tiles = FsTiles::open(&data.join(TILE_DIRECTORY))?;
         if tiles.read(Object::Instance).await?.is_some() {
             let store = data.join(TILE_DIRECTORY).display().to_string();
@@ -155,7 +169,9 @@ impl Log {
         let coordinator = SqliteCoordinator::open(&data.join(FILE), OpenFile::OrCreate).await?;
         let created = create(&key, &coordinator, &tiles, settings.clock.now()).await;
         coordinator.close().await;
-        created
+        let checkpoint = created?;
+        let (mut witness, _) = Witness::open(data, &key)?;
+        witness.begin(&checkpoint)
     }
 
     /// Opens an existing log, recovering through the normal path; refuses where there is none.
@@ -176,7 +192,8 @@ impl Log {
         let tiles = Arc::new(FsTiles::open(&tile_directory)?);
         let coordinator = Arc::new(SqliteCoordinator::open(&file, OpenFile::Existing).await?);
         let storage = Storage { key, coordinator, tiles };
-        let opened = Self::start(storage.clone(), settings.clock, Some(lock)).await;
+        let home = Home { directory: settings.data, _lock: lock };
+        let opened = Self::start(storage.clone(), settings.clock, Some(home)).await;
         if opened.is_err() {
             // The lock is released as well: whoever mends the store can try again.
             storage.coordinator.close().await;
@@ -187,15 +204,23 @@ impl Log {
     async fn start(
         storage: Storage,
         clock: Arc<dyn Clock>,
-        lock: Option<DirectoryLock>,
+        home: Option<Home>,
     ) -> Result<Self, OpenError> {
-        let recovered = recovery::recover(&storage).await?;
-        recovery::check_not_behind_tiles(&storage, recovered.tail.head()).await?;
+        let (mut witness, seen) = match &home {
+            Some(home) => open_witness(home, &storage.key)?,
+            None => (None, None),
+        };
+        let recovered = recovery::recover(&storage, seen.as_ref()).await?;
+        let head = recovered.tail.head();
+        recovery::check_not_behind_tiles(&storage, head).await?;
+        if let Some(witness) = &mut witness {
+            witness.begin(&head.checkpoint)?;
+        }
         let core = Arc::new(Core::new(storage, clock, recovered.tail));
         let (submissions, inbox) = mpsc::channel(QUEUE_ENTRIES);
         let (full_tiles, flushes) = mpsc::channel(1);
         let (end, ended) = watch::channel(false);
-        let sequencer = Sequencer::new(Arc::clone(&core), inbox, full_tiles).run();
+        let sequencer = Sequencer::new(Arc::clone(&core), inbox, full_tiles, witness).run();
         let sequencer = supervise(Arc::clone(&core), "sequencer", sequencer);
         let flusher = flusher::run(Arc::clone(&core), flushes);
         let flusher = supervise(Arc::clone(&core), "flusher", flusher);
@@ -204,7 +229,7 @@ impl Log {
             join(sequencer, flusher).await;
             coordinator.close().await;
             // Only now may another process write.
-            drop(lock);
+            drop(home);
             end.send_replace(true);
         });
         let submissions = RwLock::new(Some(submissions));
@@ -333,12 +358,23 @@ async fn supervise(
     }
 }
 
+fn open_witness(home: &Home, key: &LogKey) -> Result<(Option<Witness>, Option<Seen>), OpenError> {
+    let (witness, head) = Witness::open(&home.directory, key)?;
+    let place = witness.path().display().to_string();
+    if head.is_none() {
+        tracing::warn!(file = place, "no checkpoint to compare the log with; trusting its head");
+    }
+    let seen = head.map(|head| Seen { size: head.size, root: head.root, place });
+    Ok((Some(witness), seen))
+}
+
+/// An empty log; answers with its first checkpoint.
 async fn create(
     key: &LogKey,
     coordinator: &dyn Coordinator,
     tiles: &dyn TileStore,
     now: Timestamp,
-) -> Result<(), OpenError> {
+) -> Result<Bytes, OpenError> {
     if coordinator.load().await?.is_some() {
         return Err(OpenError::Exists { store: coordinator.store().to_owned() });
     }
@@ -347,9 +383,10 @@ async fn create(
     let instance = sha256(&head.checkpoint);
     let identity = LogIdentity { instance, log_id: key.id(), origin: key.origin().to_owned() };
     let instance_text = recovery::instance_text(&identity);
+    let checkpoint = head.checkpoint.clone();
     coordinator.create(identity, head).await?;
     tiles.create(Object::Instance, instance_text).await?;
-    Ok(())
+    Ok(checkpoint)
 }
 
 /// Makes a directory, and flushes the one it stands in.

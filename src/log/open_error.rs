@@ -39,7 +39,7 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// CT clients verify P-256 only (WIRE.md, 2.3), and NT-55 wants one kind of log key.
+    /// Some clients verify SCTs with P-256 only, and static-ct-api wants ECDSA with SHA-256.
     #[error("{key}: a log key is ECDSA P-256, this one is for {algorithm}")]
     KeyAlgorithm {
         /// The key's name.
@@ -110,7 +110,38 @@ pub enum OpenError {
         /// Entries in the head.
         size: u64,
     },
-    /// NT-54: what was read is not what was committed.
+    /// The log signed more than the coordinator knows of.
+    #[error(
+        "{store}: has {size} entries, but {seen} says that the log signed a checkpoint of \
+         {seen_size}: it is an old copy, or has lost its last commits; restore the newest copy. \
+         If there is none, this log is lost: begin a new one with another directory, origin and \
+         key, for going on here would sign a second history"
+    )]
+    HeadBehind {
+        /// The coordinator.
+        store: String,
+        /// Entries in its head.
+        size: u64,
+        /// What knows better.
+        seen: String,
+        /// Entries in the checkpoint there.
+        seen_size: u64,
+    },
+    /// The log signed something else than the coordinator knows of.
+    #[error(
+        "{store}: its first {seen_size} entries are not those of the checkpoint in {seen}; \
+         one of the two is another history of this log, restored from elsewhere: restore \
+         the whole directory from one copy"
+    )]
+    OtherHistory {
+        /// The coordinator.
+        store: String,
+        /// What knows otherwise.
+        seen: String,
+        /// Entries in the checkpoint there.
+        seen_size: u64,
+    },
+    /// What was read is not what was committed.
     #[error("{what}: damaged ({reason}); restore it from a copy")]
     Damaged {
         /// Which file, tile or row.

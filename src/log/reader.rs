@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{
     core::Core,
     entries::end_of_entry,
+    sha256,
     tiles::{Object, TileStoreError},
 };
 use crate::tlog::{Hash, Tile, TileKind};
@@ -53,7 +54,7 @@ pub enum ReadError {
     /// The store failed.
     #[error("the tile store failed")]
     Tiles(#[from] TileStoreError),
-    /// The stored tile is not what was written (NT-54).
+    /// The stored tile is not what was written.
     #[error("{object}: damaged")]
     Damaged {
         /// Which tile.
@@ -74,7 +75,11 @@ pub(super) async fn read(core: &Core, path: &str) -> Result<Option<ReadAnswer>, 
         }
         Ok(LogPath::Issuer(fingerprint)) => {
             let answer = |bytes| ReadAnswer { bytes, kind: ContentKind::Issuer, immutable: true };
-            Ok(core.storage.tiles.read(Object::Issuer(fingerprint)).await?.map(answer))
+            let found = core.storage.tiles.read(Object::Issuer(fingerprint)).await?;
+            if found.as_ref().is_some_and(|der| sha256(der) != fingerprint) {
+                return Err(ReadError::Damaged { object: path.to_owned() });
+            }
+            Ok(found.map(answer))
         }
         Err(NotALogPath) => Ok(None),
     }
@@ -96,19 +101,25 @@ async fn read_tile(core: &Core, tile: Tile) -> Result<Option<Bytes>, ReadError> 
         None => core.storage.tiles.read(Object::Tile(tile.full())).await?,
     };
     let Some(full) = full else { return Ok(None) };
-    if !tile.is_partial() {
-        return Ok(Some(full));
+    let damaged = || ReadError::Damaged { object: tile.full().to_string() };
+    let end = end_of_width(&full, tile).ok_or_else(damaged)?;
+    // A tile that was cut off must not go into a cache that keeps it for ever.
+    if !tile.is_partial() && end != full.len() {
+        return Err(damaged());
     }
-    let width = usize::from(tile.width());
-    let end = match tile.kind() {
-        TileKind::Hashes { .. } => Some(width * Hash::LEN_BYTES).filter(|end| *end <= full.len()),
-        TileKind::Entries => end_of_entry(&full, width),
-    };
-    let end = end.ok_or_else(|| ReadError::Damaged { object: tile.full().to_string() })?;
     Ok(Some(full.slice(..end)))
 }
 
-/// The paths of a log. Made from numbers and hex only: no text of a stranger names a file (NT-62).
+/// Where the hashes or entries of `tile` end in the full tile; `None` if that has fewer.
+fn end_of_width(full: &[u8], tile: Tile) -> Option<usize> {
+    let width = usize::from(tile.width());
+    match tile.kind() {
+        TileKind::Hashes { .. } => Some(width * Hash::LEN_BYTES).filter(|end| *end <= full.len()),
+        TileKind::Entries => end_of_entry(full, width),
+    }
+}
+
+/// The paths of a log. Made from numbers and hex only: no text of a stranger names a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogPath {
     Checkpoint,
@@ -161,6 +172,20 @@ mod tests {
             "tile/0/000\0",
             &hex_path.to_uppercase(),
             &format!("issuer/{}", "AB".repeat(32)),
+            "tile/0/000.p/0",
+            "tile/0/000.p/01",
+            "tile/0/000.p/256",
+            "tile/0/x001/000.p/256",
+            "tile/0/001/000",
+            "tile/0/x000/000",
+            "tile/8/000",
+            "tile/08/000",
+            "tile/0/000?x",
+            "tile/entries/000",
+            "tile/data/000/",
+            "tile/0/x999/x999/x999/x999/x999/x999/999",
+            "tile/0/٠٠٠",
+            "tile/DATA/000",
             &format!("issuer/{}/", "ab".repeat(32)),
             &format!("issuer/{}", "ab".repeat(33)),
         ] {

@@ -26,8 +26,20 @@ pub(super) struct Recovered {
     pub(super) batch_roots: Vec<(u64, [u8; 32])>,
 }
 
+/// A checkpoint that the log signed before: the head must be that one or a later one.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    /// Where it was seen, for messages.
+    pub(super) place: String,
+}
+
 /// Loads and checks everything that going on relies on.
-pub(super) async fn recover(storage: &Storage) -> Result<Recovered, OpenError> {
+pub(super) async fn recover(
+    storage: &Storage,
+    seen: Option<&Seen>,
+) -> Result<Recovered, OpenError> {
     let store = storage.coordinator.store();
     let stored = storage.coordinator.load().await?;
     let Some(stored) = stored else {
@@ -52,6 +64,9 @@ pub(super) async fn recover(storage: &Storage) -> Result<Recovered, OpenError> {
         let error = OpenError::Damaged { what, reason: "the entries have another root" };
         return Err(damaged_tile(storage, flushed_size).await?.unwrap_or(error));
     }
+    if let Some(seen) = seen {
+        check_extends(storage, &tail, seen).await?;
+    }
     let batch_roots = stored.batches.iter().map(|batch| (batch.size_after, batch.root_after));
     Ok(Recovered { tail, batch_roots: batch_roots.collect() })
 }
@@ -71,6 +86,33 @@ pub(super) async fn check_not_behind_tiles(
         }
     }
     Ok(())
+}
+
+/// The head must have the seen checkpoint's entries as its first ones.
+async fn check_extends(storage: &Storage, tail: &Tail, seen: &Seen) -> Result<(), OpenError> {
+    let store = storage.coordinator.store().to_owned();
+    let (size, seen_size, place) = (tail.head().size, seen.size, seen.place.clone());
+    if size < seen_size {
+        return Err(OpenError::HeadBehind { store, size, seen: place, seen_size });
+    }
+    if root_at(storage, tail, seen_size).await? != seen.root {
+        return Err(OpenError::OtherHistory { store, seen: place, seen_size });
+    }
+    Ok(())
+}
+
+/// The root of the first `size` entries, from at most eight tiles.
+async fn root_at(storage: &Storage, tail: &Tail, size: u64) -> Result<Hash, OpenError> {
+    let mut partial = Vec::new();
+    for tile in TileEdge::tiles(size) {
+        let bytes = match tail.partial(tile).or_else(|| tail.full(tile.full())) {
+            Some(bytes) => bytes,
+            None => required_tile(storage, tile.full(), tail.head().size).await?,
+        };
+        let width_bytes = usize::from(tile.width()) * Hash::LEN_BYTES;
+        partial.push(HashTile { tile, bytes: bytes.iter().copied().take(width_bytes).collect() });
+    }
+    Ok(edge_of(size, &partial)?.tree().root())
 }
 
 /// The bytes that name the owner of a tile store.
@@ -146,14 +188,16 @@ async fn load_edge(
         let bytes = roots.iter().flat_map(|root| *root.as_bytes()).collect();
         partial.push(HashTile { tile, bytes });
     }
-    let edge = TileEdge::load(flushed_size, |tile| {
+    Ok((edge_of(flushed_size, &partial)?, partial))
+}
+
+fn edge_of(size: u64, partial: &[HashTile]) -> Result<TileEdge, OpenError> {
+    let edge = TileEdge::load(size, |tile| {
         let found = partial.iter().find(|partial| partial.tile == *tile);
         found.map(|partial| partial.bytes.as_slice()).ok_or(NotRead)
     });
     // Unreachable as long as `tiles` and `load` agree, which their own tests hold.
-    let disagree = |_| OpenError::Damaged { what: "tiles".into(), reason: "no edge" };
-    let edge = edge.map_err(disagree)?;
-    Ok((edge, partial))
+    edge.map_err(|_| OpenError::Damaged { what: "tiles".into(), reason: "no edge" })
 }
 
 #[derive(Debug, thiserror::Error)]

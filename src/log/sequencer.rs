@@ -11,7 +11,8 @@
 //!    flipped in memory would otherwise be signed and end the log;
 //! 4. the checkpoint is signed, and its signature verified;
 //! 5. the commit; from here on the entries are in the log, whatever happens;
-//! 6. the tail that readers see; then the answers.
+//! 6. the checkpoint is noted down beside the coordinator, so that the next start knows it;
+//! 7. the tail that readers see; then the answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,9 +23,15 @@ use super::{
     coordinator::{Commit, CommitOutcome, Head},
     core::Core,
     entries::EncodedEntries,
-    recovery,
+    recovery::{self, Seen},
+    stop::with_causes,
+    witness::Witness,
 };
-use crate::{ct::Entry, time::Timestamp, tlog::Tree};
+use crate::{
+    ct::Entry,
+    time::Timestamp,
+    tlog::{Hash, Tree},
+};
 
 /// An entry on its way into the log.
 #[derive(Debug)]
@@ -47,6 +54,9 @@ pub(super) struct Sequencer {
     inbox: mpsc::Receiver<Submission>,
     /// Tells the flusher of full tiles; dropped when the last batch is committed.
     full_tiles: mpsc::Sender<()>,
+    /// `None` where the log has no directory of its own.
+    witness: Option<Witness>,
+    clock_is_behind: bool,
     /// The tree at `head`.
     tree: Tree,
     head: Head,
@@ -57,12 +67,13 @@ impl Sequencer {
         core: Arc<Core>,
         inbox: mpsc::Receiver<Submission>,
         full_tiles: mpsc::Sender<()>,
+        witness: Option<Witness>,
     ) -> Self {
         let (tree, head) = {
             let tail = core.tail();
             (tail.tree(), tail.head().clone())
         };
-        Self { core, inbox, full_tiles, tree, head }
+        Self { core, inbox, full_tiles, witness, clock_is_behind: false, tree, head }
     }
 
     /// Commits batches until the inbox is closed and empty, or the log stops. Submissions that are
@@ -89,6 +100,9 @@ impl Sequencer {
             }
             let outcome = self.place(&batch).await;
             answer(batch.drain(..), outcome);
+            if self.core.stop.reason().is_some() {
+                break;
+            }
         }
     }
 
@@ -115,6 +129,7 @@ impl Sequencer {
             };
             match self.core.storage.coordinator.commit(commit).await {
                 CommitOutcome::Committed => {
+                    self.remember(&next)?;
                     self.advance(next, &encoded, tree);
                     return Ok(place);
                 }
@@ -123,7 +138,8 @@ impl Sequencer {
                     self.reload(None).await?;
                 }
                 CommitOutcome::Unknown(error) => {
-                    tracing::warn!(%error, "a commit's outcome is unknown; reading the head again");
+                    let error = with_causes(&error);
+                    tracing::warn!(error, "a commit's outcome is unknown; reading the head again");
                     if self.reload(Some(&next)).await? {
                         return Ok(place);
                     }
@@ -135,12 +151,20 @@ impl Sequencer {
 
     /// A time that is not before the head's. A clock that fell far behind is an alarm: which of
     /// the two times is right is not ours to guess, and an SCT states a time.
-    fn next_timestamp(&self) -> Result<Timestamp, SubmitError> {
+    fn next_timestamp(&mut self) -> Result<Timestamp, SubmitError> {
         let now = self.core.clock.now();
         let behind_ms = self.head.timestamp.ms_since(now);
-        if behind_ms > CLOCK_TOLERANCE_MS {
+        let was_behind =
+            std::mem::replace(&mut self.clock_is_behind, behind_ms > CLOCK_TOLERANCE_MS);
+        if self.clock_is_behind {
             self.core.count_clock_alarm();
-            tracing::error!(behind_ms, "the clock is behind the log's last timestamp; no entries");
+            // Once: a busy server would fill its log with it.
+            if !was_behind {
+                tracing::error!(
+                    behind_ms,
+                    "the clock is behind the log's last timestamp; no entries"
+                );
+            }
             return Err(SubmitError::ClockJump { behind_ms });
         }
         Ok(now.max(self.head.timestamp.plus_ms(1)))
@@ -174,7 +198,18 @@ impl Sequencer {
         signed.map_err(|error| SubmitError::Sign(Arc::new(error)))
     }
 
-    /// Step 6.
+    /// Step 6. Not flushed and in place, so that it costs less than handing it to another thread.
+    fn remember(&mut self, head: &Head) -> Result<(), SubmitError> {
+        let Some(witness) = &mut self.witness else { return Ok(()) };
+        if let Err(source) = witness.remember(&head.checkpoint) {
+            let path = witness.path().display().to_string();
+            self.core.stop.stop(StopReason::Witness { path, source });
+            return Err(self.core.stopped_error());
+        }
+        Ok(())
+    }
+
+    /// Step 7.
     fn advance(&mut self, head: Head, encoded: &EncodedEntries, tree: Tree) {
         let has_full_tiles = {
             let mut tail = self.core.tail_mut();
@@ -190,7 +225,12 @@ impl Sequencer {
 
     /// Recovers as at start-up; answers whether `ours` is in the log.
     async fn reload(&mut self, ours: Option<&Head>) -> Result<bool, SubmitError> {
-        let recovered = match recovery::recover(&self.core.storage).await {
+        let seen = Seen {
+            size: self.head.size,
+            root: Hash::from_bytes(self.head.root),
+            place: "this process".to_owned(),
+        };
+        let recovered = match recovery::recover(&self.core.storage, Some(&seen)).await {
             Ok(recovered) => recovered,
             Err(error) => {
                 self.core.stop.stop(StopReason::Recovery(error));
@@ -203,6 +243,7 @@ impl Sequencer {
             (tail.head().size, tail.head().root) == (ours.size, ours.root)
                 || recovered.batch_roots.contains(&(ours.size, ours.root))
         });
+        self.remember(recovered.tail.head())?;
         self.tree = recovered.tail.tree();
         self.head = recovered.tail.head().clone();
         *self.core.tail_mut() = recovered.tail;

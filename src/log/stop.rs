@@ -18,6 +18,15 @@ pub enum StopReason {
     /// A tile could not be written, or is there with other bytes.
     #[error("a tile could not be written")]
     Tiles(#[source] TileStoreError),
+    /// The latest checkpoint could not be noted down beside the coordinator.
+    #[error("{path}: the latest checkpoint could not be written")]
+    Witness {
+        /// The file.
+        path: String,
+        /// The system's own words.
+        #[source]
+        source: std::io::Error,
+    },
     /// The state could not be read again after a commit with an unknown outcome.
     #[error("the state could not be read again")]
     Recovery(#[source] OpenError),
@@ -48,14 +57,15 @@ impl StopSwitch {
 
     /// Stops the log; the first reason stays.
     pub(super) fn stop(&self, reason: StopReason) {
-        let error: &dyn std::error::Error = &reason;
-        let causes: Vec<String> = std::iter::successors(Some(error), |error| error.source())
-            .map(ToString::to_string)
-            .collect();
-        tracing::error!(reason = causes.join(": "), "the log stopped; restart to recover");
         self.reason.send_if_modified(|first| {
             let is_first = first.is_none();
-            first.get_or_insert_with(|| Arc::new(reason));
+            if is_first {
+                tracing::error!(
+                    reason = with_causes(&reason),
+                    "the log stopped; restart to recover"
+                );
+                *first = Some(Arc::new(reason));
+            }
             is_first
         });
     }
@@ -78,4 +88,10 @@ impl StopSwitch {
             }
         }
     }
+}
+
+/// An error and what it came from, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

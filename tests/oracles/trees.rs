@@ -60,8 +60,10 @@ fn proofs_of_all_small_trees_are_those_of_the_recursive_definition() {
     }
 }
 
+/// RFC 9162, 2.1.5 has the same tree, the same names of nodes and the same proofs: what is shown
+/// here for RFC 6962, 2.1.3 is shown for both.
 #[test]
-fn proofs_of_the_seven_leaf_tree_are_those_of_rfc_6962_section_2_1_3() {
+fn proofs_of_the_seven_leaf_tree_are_those_of_rfc_6962_2_1_3_and_rfc_9162_2_1_5() {
     let d = leaves(7);
     let node = |from: usize, to: usize| mth(&d[from..to]);
     let [b, c, d3, f] = [node(1, 2), node(2, 3), node(3, 4), node(5, 6)];

@@ -4,10 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{ORIGIN, Promises, check_log, doubles::*, entry, faulty, memory, start, submit};
 use crate::{
-    ct::{Entry, LeafIndex},
+    ct::{Entry, LeafIndex, TileLeaves},
     keys::SignatureAlgorithm,
     log::{ContentKind, OpenError, StopReason, SubmitError, key::LogKey, sha256, tiles::Object},
-    tlog::Tile,
+    tlog::{Tile, tiles_for_growth},
 };
 
 #[tokio::test]
@@ -169,6 +169,111 @@ async fn a_reader_with_an_older_checkpoint_still_gets_its_partial_tiles() {
             let first = Object::Tile(Tile::entries(0, 256).unwrap());
             assert!(storage.tiles.read(first).await.unwrap().is_some());
         }
+    }
+}
+
+/// What a checkpoint covers is there from the moment the checkpoint is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_checkpoint_that_a_reader_gets_has_its_tiles_while_the_log_grows() {
+    let signer = Arc::new(TestSigner::new());
+    let log = start(memory(&signer).await, &ManualClock::ticking()).await;
+    let writer = tokio::spawn({
+        let log = log.clone();
+        async move {
+            for round in 0..30 {
+                submit(&log, round * 37..(round + 1) * 37).await;
+            }
+        }
+    });
+    let mut sizes = std::collections::BTreeSet::new();
+    while !writer.is_finished() {
+        let checkpoint = String::from_utf8(log.checkpoint().to_vec()).unwrap();
+        let size: u64 = checkpoint.lines().nth(1).unwrap().parse().unwrap();
+        for tile in tiles_for_growth(0, size) {
+            let answer = log.read(&tile.to_string()).await.unwrap();
+            let bytes = answer.unwrap_or_else(|| panic!("{tile} of {size}")).bytes;
+            assert_eq!(bytes.len(), 32 * usize::from(tile.width()));
+            if let Some(entries) = tile.entries_tile() {
+                let bytes = log.read(&entries.to_string()).await.unwrap().unwrap().bytes;
+                assert_eq!(TileLeaves::new(&bytes).count(), usize::from(tile.width()));
+            }
+        }
+        sizes.insert(size);
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    assert!(sizes.len() > 5, "{sizes:?}");
+}
+
+#[tokio::test]
+async fn submitters_that_go_away_leave_a_whole_log() {
+    let signer = Arc::new(TestSigner::new());
+    let log = start(memory(&signer).await, &ManualClock::ticking()).await;
+    let mut promises = Promises::new();
+    for number in 0..600 {
+        let mut submitting = Box::pin(log.submit(entry(number)));
+        // A third is dropped while it is queued or being committed, a third after its commit.
+        if number % 3 == 0 {
+            assert!(futures_util::poll!(&mut submitting).is_pending());
+        } else if number % 3 == 1 {
+            let patience = std::time::Duration::from_micros(u64::from(number % 90));
+            if let Ok(promise) = tokio::time::timeout(patience, &mut submitting).await {
+                promises.insert(number, promise.unwrap());
+            }
+        } else {
+            promises.insert(number, submitting.await.unwrap());
+        }
+    }
+    assert!(promises.len() >= 200);
+    check_log(&log, &signer, &promises).await;
+    log.shutdown().await;
+    check_log(&log, &signer, &promises).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_shutdown_under_load_answers_everyone_and_keeps_every_promise() {
+    let signer = Arc::new(TestSigner::new());
+    let storage = memory(&signer).await;
+    let log = start(faulty(&storage, &Arc::default()), &ManualClock::ticking()).await;
+    let submitters = (0..50).map(|submitter| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            let mut promises = Promises::new();
+            for number in (0..).map(|count| submitter << 16 | count) {
+                match log.submit(entry(number)).await {
+                    Ok(promise) => assert!(promises.insert(number, promise).is_none()),
+                    Err(SubmitError::ShuttingDown) => return promises,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            unreachable!()
+        })
+    });
+    let submitters: Vec<_> = submitters.collect();
+    while log.status().size < 700 {
+        tokio::task::yield_now().await;
+    }
+    log.shutdown().await;
+    let mut promises = Promises::new();
+    for submitter in submitters {
+        promises.extend(submitter.await.unwrap());
+    }
+    check_log(&log, &signer, &promises).await;
+    let log = start(storage, &ManualClock::ticking()).await;
+    assert!(promises.len() >= 700 && log.status().size >= promises.len() as u64);
+    check_log(&log, &signer, &promises).await;
+}
+
+#[tokio::test]
+async fn a_partial_tile_that_is_wider_than_the_tree_is_not_there() {
+    let signer = Arc::new(TestSigner::new());
+    let log = start(memory(&signer).await, &ManualClock::ticking()).await;
+    submit(&log, 0..260).await;
+    for path in ["tile/0/001.p/5", "tile/0/001.p/255", "tile/data/001.p/5", "tile/1/000.p/2"] {
+        assert_eq!(log.read(path).await.unwrap(), None, "{path}");
+    }
+    for path in ["tile/0/001.p/4", "tile/data/001.p/4", "tile/1/000.p/1", "tile/0/000.p/255"] {
+        assert!(log.read(path).await.unwrap().is_some(), "{path}");
     }
 }
 

@@ -1,11 +1,16 @@
-//! A log on a real disk: who may make it, who may open it, and what damage looks like (NT-54).
+//! A log on a real disk: who may make it, who may open it, and what damage looks like.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, ops::Range, path::Path, sync::Arc};
 
 use super::{Promises, check_log, doubles::*, entry, submit};
 use crate::log::{
-    DirectoryLock, FILE, Log, LogSettings, OpenError, StopReason, SubmitError, TILE_DIRECTORY,
-    coordinator::CoordinatorError, tiles::TileStoreError,
+    DirectoryLock, FILE, Log, LogSettings, OpenError, ReadError, StopReason, SubmitError,
+    TILE_DIRECTORY,
+    coordinator::CoordinatorError,
+    key::LogKey,
+    sha256,
+    tiles::TileStoreError,
+    witness::{FILE as WITNESS_FILE, Witness},
 };
 
 fn settings(data: &Path, signer: &Arc<TestSigner>) -> LogSettings {
@@ -139,6 +144,39 @@ async fn nt_54_a_tile_that_is_cut_or_gone_is_named() {
     assert!(matches!(&refused, OpenError::MissingTile { object, .. } if object == "tile/0/001"));
 }
 
+/// Caches would keep what they are given for ever.
+#[tokio::test]
+async fn nt_54_what_was_cut_off_in_the_store_is_not_served() {
+    let (directory, signer, _) = log_of(256).await;
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
+    log.add_issuer(b"a certificate").await.unwrap();
+    let issuer = format!("issuer/{}", hex::encode(sha256(b"a certificate")));
+    for path in ["tile/0/000", "tile/data/000", &issuer] {
+        let file = directory.path().join(TILE_DIRECTORY).join(path);
+        let whole = fs::read(&file).unwrap();
+        assert_eq!(log.read(path).await.unwrap().unwrap().bytes, whole);
+        for damaged in [&whole[..whole.len() - 1], &[whole.as_slice(), b"x"].concat(), b""] {
+            fs::write(&file, damaged).unwrap();
+            let read = log.read(path).await;
+            assert!(matches!(read, Err(ReadError::Damaged { .. })), "{path}: {:?}", read.is_ok());
+        }
+    }
+    log.shutdown().await;
+}
+
+/// Commits into files without a name would be gone with the process.
+#[tokio::test]
+async fn a_log_whose_directory_is_removed_promises_nothing_more() {
+    let (directory, signer, _) = log_of(3).await;
+    let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
+    assert!(log.submit(entry(3)).await.is_ok());
+    fs::remove_dir_all(directory.path()).unwrap();
+    let refused = log.submit(entry(4)).await;
+    assert!(matches!(refused, Err(SubmitError::Stopped(_))), "{refused:?}");
+    assert!(matches!(&*log.stopped().await, StopReason::Witness { .. } | StopReason::Recovery(_)));
+    log.shutdown().await;
+}
+
 #[tokio::test]
 async fn nt_54_a_damaged_row_is_found_and_named() {
     let damages = [
@@ -192,15 +230,125 @@ async fn nt_54_a_flipped_byte_in_the_file_is_never_served() {
 }
 
 #[tokio::test]
-async fn a_coordinator_from_an_old_copy_is_refused() {
-    let (directory, signer, _) = log_of(100).await;
-    let old = fs::read(directory.path().join(FILE)).unwrap();
+async fn init_refuses_where_only_the_latest_checkpoint_is_left() {
+    let (directory, signer, _) = log_of(3).await;
+    fs::remove_file(directory.path().join(FILE)).unwrap();
+    fs::remove_dir_all(directory.path().join(TILE_DIRECTORY)).unwrap();
+    let refused = Log::init(&settings(directory.path(), &signer)).await;
+    assert!(matches!(refused, Err(OpenError::Exists { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nt_54_a_coordinator_from_an_old_copy_is_refused() {
+    for newer in [101, 150, 256, 600] {
+        let (directory, signer, _) = log_of(100).await;
+        let old = fs::read(directory.path().join(FILE)).unwrap();
+        grow(directory.path(), &signer, 100..newer).await;
+        fs::write(directory.path().join(FILE), old).unwrap();
+        let refused = refusal(directory.path(), &signer).await;
+        assert!(
+            matches!(&refused, OpenError::HeadBehind { size: 100, seen_size, .. }
+                if *seen_size == u64::from(newer)),
+            "{refused:?}",
+        );
+        assert!(refused.to_string().contains("restore the newest copy"), "{refused}");
+        let again = refusal(directory.path(), &signer).await;
+        assert!(matches!(again, OpenError::HeadBehind { .. }), "asking twice changes nothing");
+        if newer > 256 {
+            fs::remove_file(directory.path().join(WITNESS_FILE)).unwrap();
+            let refused = refusal(directory.path(), &signer).await;
+            assert!(matches!(refused, OpenError::HeadBehindTiles { .. }), "{refused:?}");
+        }
+    }
+}
+
+/// SQLite takes a frame with a wrong checksum for the end of its write-ahead log.
+#[tokio::test]
+async fn nt_54_a_damaged_write_ahead_log_does_not_take_the_head_back() {
+    let (directory, signer, mut promises) = log_of(100).await;
     let log = Log::open(settings(directory.path(), &signer)).await.unwrap();
-    submit(&log, 100..600).await;
+    for number in 100..130 {
+        promises.insert(number, log.submit(entry(number)).await.unwrap());
+    }
+    // As a process leaves it that is killed.
+    let crashed = tempfile::tempdir().unwrap();
+    copy(directory.path(), crashed.path());
     log.shutdown().await;
-    fs::write(directory.path().join(FILE), old).unwrap();
-    let refused = refusal(directory.path(), &signer).await;
-    assert!(matches!(refused, OpenError::HeadBehindTiles { .. }), "{refused:?}");
+    let wal = crashed.path().join(format!("{FILE}-wal"));
+    let length = fs::read(&wal).unwrap().len();
+    for at in (4..10).map(|tenth| length * tenth / 10) {
+        let damaged = tempfile::tempdir().unwrap();
+        copy(crashed.path(), damaged.path());
+        flip_byte(&damaged.path().join(format!("{FILE}-wal")), at);
+        let refused = refusal(damaged.path(), &signer).await;
+        assert!(matches!(refused, OpenError::HeadBehind { seen_size: 130, .. }), "{refused:?}");
+    }
+    let log = Log::open(settings(crashed.path(), &signer)).await.unwrap();
+    check_log(&log, &signer, &promises).await;
+    log.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_latest_checkpoint_that_lags_is_caught_up_with() {
+    let (directory, signer, _) = log_of(0).await;
+    let witness = directory.path().join(WITNESS_FILE);
+    let mut older = vec![Vec::new(), b"torn".to_vec(), vec![0xff; 9000]];
+    let mut size = 0;
+    for newer in [1, 2, 255, 256, 257, 300, 700] {
+        older.push(fs::read(&witness).unwrap());
+        grow(directory.path(), &signer, size..newer).await;
+        size = newer;
+    }
+    for older in older {
+        fs::write(&witness, older).unwrap();
+        grow(directory.path(), &signer, size..size + 1).await;
+        size += 1;
+        let key = LogKey::new(Arc::clone(&signer) as _, super::ORIGIN).unwrap();
+        let (_, latest) = Witness::open(directory.path(), &key).unwrap();
+        assert_eq!(latest.unwrap().size, u64::from(size));
+    }
+    fs::remove_file(&witness).unwrap();
+    grow(directory.path(), &signer, size..size + 1).await;
+    assert!(witness.is_file());
+}
+
+#[tokio::test]
+async fn nt_54_another_history_of_the_same_log_is_refused() {
+    let (directory, signer, _) = log_of(100).await;
+    let other = tempfile::tempdir().unwrap();
+    copy(directory.path(), other.path());
+    for others_size in [101, 140, 256, 300] {
+        let longer = tempfile::tempdir().unwrap();
+        let shorter = tempfile::tempdir().unwrap();
+        copy(directory.path(), longer.path());
+        copy(other.path(), shorter.path());
+        grow(longer.path(), &signer, 1100..1700).await;
+        grow(shorter.path(), &signer, 100..others_size).await;
+        fs::copy(shorter.path().join(WITNESS_FILE), longer.path().join(WITNESS_FILE)).unwrap();
+        let refused = refusal(longer.path(), &signer).await;
+        assert!(matches!(refused, OpenError::OtherHistory { .. }), "{refused:?}");
+    }
+}
+
+/// Opens the log, submits `numbers`, and closes it.
+async fn grow(directory: &Path, signer: &Arc<TestSigner>, numbers: Range<u32>) {
+    let log = Log::open(settings(directory, signer)).await.unwrap();
+    for (_, outcome) in submit(&log, numbers).await {
+        outcome.unwrap();
+    }
+    log.shutdown().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

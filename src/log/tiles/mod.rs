@@ -16,7 +16,7 @@ pub mod fs;
 pub(crate) mod contract;
 
 /// What a store holds. Paths are made from numbers and fingerprints, never from text that came
-/// from outside (NT-62).
+/// from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
     /// A full tile of hashes or entries. Partial tiles are not stored: their entries are still

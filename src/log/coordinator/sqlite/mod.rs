@@ -17,6 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use super::{Commit, CommitOutcome, Coordinator, CoordinatorError, Head, LogIdentity, Stored};
+use crate::log::stop::with_causes;
 
 /// A log in an SQLite file that no other process can have open.
 #[derive(Debug)]
@@ -138,7 +139,8 @@ impl Worker {
         let answer = job(connection, &self.store);
         if let Err(error @ CoordinatorError::Storage { .. }) = &answer {
             // After a failed write or flush the page cache may show what the disk does not hold.
-            // The only honest reader is the next process (DESIGN.md, "On a storage error").
+            // The only honest reader is the next process.
+            let error = with_causes(error);
             self.closed_by = Some(format!("an earlier attempt failed: {error}"));
             self.connection = None;
         }
@@ -176,6 +178,9 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags).map_err(failed("open it"))?;
+    // Heeded only while the file is empty. A batch takes half as many writes as with SQLite's
+    // 4096, and a single entry still no more than two pages.
+    connection.execute_batch("PRAGMA page_size = 8192").map_err(failed("configure it"))?;
     // EXCLUSIVE before WAL: no shared-memory file, and a second process is refused.
     connection
         .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;")
@@ -183,7 +188,9 @@ fn open(store: &str, path: &Path, open_file: OpenFile) -> Result<Connection, Coo
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed("lock it; is another mayfly using this log?"))?;
-    connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed("configure it"))?;
+    connection
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 500")
+        .map_err(failed("configure it"))?;
     let synchronous: i64 = connection
         .query_row("PRAGMA synchronous", [], |row| row.get(0))
         .map_err(failed("configure it"))?;

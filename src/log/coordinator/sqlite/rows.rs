@@ -177,7 +177,7 @@ fn load_batches(
             rows.collect()
         })
         .map_err(|error| storage(store, "read its batches", error))?;
-    // The tree does not cover a precertificate's own signature and its chain; this does (NT-54).
+    // The tree does not cover a precertificate's own signature and its chain; this does.
     let sound = |(batch, sha256): (Batch, [u8; 32])| {
         if digest(&SHA256, &batch.entries).as_ref() == sha256 {
             return Ok(batch);
