@@ -156,4 +156,6 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+mod providers_tests;
+#[cfg(test)]
 mod tests;
