@@ -20,7 +20,10 @@ use der::{
 };
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::pem::{self, PemError};
+use super::{
+    pem::{self, PemError},
+    weak_rsa,
+};
 
 /// A client's public key, parsed and of a permitted kind.
 #[derive(Clone)]
@@ -96,6 +99,15 @@ pub enum WeakKey {
     RsaEvenModulus,
     #[error("the RSA public exponent is not 65537")]
     RsaExponent,
+    #[error("the RSA modulus is divisible by {factor}")]
+    RsaSmallFactor { factor: u32 },
+    #[error("the two primes of the RSA key are so close together that anybody can find them")]
+    RsaClosePrimes,
+    #[error(
+        "the RSA key was made by a faulty library, and anybody can find its primes (ROCA, \
+         CVE-2017-15361)"
+    )]
+    RsaRoca,
     #[error("the Ed25519 point is of low order, which any signature satisfies")]
     Ed25519LowOrder,
 }
@@ -306,7 +318,10 @@ fn rsa_algorithm(
     if key.exponent.as_bytes() != [0x01, 0x00, 0x01] {
         return Err(WeakKey::RsaExponent.into());
     }
-    Ok(ClientKeyAlgorithm::Rsa { bits })
+    match weak_rsa::weakness(modulus) {
+        Some(weakness) => Err(weakness.into()),
+        None => Ok(ClientKeyAlgorithm::Rsa { bits }),
+    }
 }
 
 /// RFC 8410, section 3 and 4. That the octets decode to a point is found when a signature is

@@ -220,7 +220,7 @@ async fn nt_35_a_template_never_renders_a_missing_or_dangerous_claim() {
         ("a claim of an extension is missing", json!({ "run_id": null })),
         ("an object", json!({ "repository_id": { "a": 1 } })),
         ("the authority is moved", json!({ "url": "https://evil.example.com@ci.example.com" })),
-        ("white space in the SAN", json!({ "workflow": "a b" })),
+        ("white space in the SAN", json!({ "workflow": "a\u{a0}b" })),
         ("a line end in the SAN", json!({ "workflow": "a\nb" })),
     ] {
         let token = world.issuer_key.sign(&with(ci.clone(), changes));
