@@ -1,4 +1,4 @@
-//! The template of a subject alternative name, and what no claim may do to it (NT-35).
+//! The template of a subject alternative name, and what no claim may do to it.
 //!
 //! A verifier trusts `https://host/…` for the host. Claims are signed by the issuer, but often
 //! written by its users (branches, pipelines, projects), so one rule holds for the host:

@@ -4,7 +4,7 @@
 //! and ready to verify, or why not. Knows nothing of identities and of what was signed.
 //!
 //! The PEM around a key is read leniently, the DER inside strictly: one encoding per key, named
-//! curves only, parameters exactly as the algorithm's specification has them (NT-40). A key that
+//! curves only, parameters exactly as the algorithm's specification has them. A key that
 //! reaches a certificate is the key that was checked, octet by octet.
 
 use std::fmt;
@@ -35,7 +35,7 @@ pub struct PublicKey {
     verifier: ParsedPublicKey,
 }
 
-/// The permitted kinds (WIRE 1.2).
+/// The permitted kinds: those that Fulcio permits by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKeyAlgorithm {
     EcdsaP256,
@@ -48,7 +48,7 @@ pub enum ClientKeyAlgorithm {
     Ed25519,
 }
 
-/// Why a key is not taken. The three variants are the three answers of WIRE 1.5.
+/// Why a key is not taken. The three variants are the three answers of the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It could not be parsed.
@@ -178,7 +178,7 @@ impl PublicKey {
         &self.spki_der[self.key_octets.clone()]
     }
 
-    /// Verifies with the key's default algorithm (WIRE 1.2): P-256/SHA-256, P-384/SHA-384 and
+    /// Verifies with the key's default algorithm, as clients sign: P-256/SHA-256, P-384/SHA-384 and
     /// P-521/SHA-512 as ASN.1, RSA PKCS #1 v1.5 with SHA-256, Ed25519 pure.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
@@ -247,7 +247,7 @@ pub enum Hash {
     Sha512,
 }
 
-/// A signature algorithm that CSRs and CA certificates may name (WIRE 1.2).
+/// A signature algorithm that CSRs and CA certificates may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureScheme {
     Ecdsa(Hash),
