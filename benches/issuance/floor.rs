@@ -79,6 +79,7 @@ impl Signed {
     }
 }
 
+#[expect(clippy::expect_used, reason = "a signature made here verifies here")]
 /// Microseconds for one run of `work`: the median of ten batches, so that a neighbour's burst on
 /// the machine does not count.
 fn time(rounds: u32, mut work: impl FnMut() -> Result<(), aws_lc_rs::error::Unspecified>) -> f64 {

@@ -1,14 +1,18 @@
 //! What an issuance costs, beside what it must cost.
 //!
 //! In: nothing, or `--certs N --connections N --quick --json`. Out: for P-256 and P-384 CA keys the
-//! floor (the five signature operations alone, on one core), and the whole server over HTTP with
-//! its durable log, as a child process: certificates per second, its CPU time per certificate, p50
-//! and p99 at half load, memory, start time. The ratio is between numbers of the same run.
+//! floor (the five signature operations alone, on one core), the pipeline in this process, and the
+//! whole server over HTTP with its durable log, as a child process: certificates per second, its
+//! CPU time per certificate, p50 and p99 at half load, memory, start time. The ratios are between
+//! numbers of the same run.
 //!
 //! Run it with `cargo bench --bench issuance`, on a machine that does nothing else.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark tells its numbers")]
+
 mod floor;
 mod load;
+mod pipeline;
 mod process;
 mod server;
 mod table;
@@ -45,8 +49,9 @@ struct Options {
 /// The numbers for one kind of CA key.
 #[derive(Debug, Serialize)]
 struct Measured {
-    ca_key: String,
+    ca_key: &'static str,
     floor: floor::Floor,
+    pipeline: Option<pipeline::Pipeline>,
     server: Option<server::Server>,
 }
 
@@ -79,8 +84,23 @@ fn measure(
     plan: &server::Load,
     floor_only: bool,
 ) -> Result<Measured, Box<dyn std::error::Error>> {
-    eprintln!("{algorithm}: the floor …");
+    let name = key_name(algorithm);
+    eprintln!("{name}: the floor …");
     let floor = floor::measure(algorithm, rounds)?;
-    let server = if floor_only { None } else { Some(server::measure(algorithm, plan)?) };
-    Ok(Measured { ca_key: algorithm.to_string(), floor, server })
+    let mut measured = Measured { ca_key: name, floor, pipeline: None, server: None };
+    if !floor_only {
+        eprintln!("{name}: the pipeline in process …");
+        measured.pipeline = Some(pipeline::measure(algorithm, plan)?);
+        eprintln!("{name}: the server over HTTP …");
+        measured.server = Some(server::measure(algorithm, plan)?);
+    }
+    Ok(measured)
+}
+
+fn key_name(algorithm: SignatureAlgorithm) -> &'static str {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => "P-256",
+        SignatureAlgorithm::EcdsaP384Sha384 => "P-384",
+        SignatureAlgorithm::RsaPkcs1Sha256 => "RSA",
+    }
 }

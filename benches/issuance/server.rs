@@ -66,35 +66,27 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Erro
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let issuer = DevIssuer::start(Arc::clone(&clock)).await?;
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let plan = Plan {
-        listen: free_address()?,
-        private: free_address()?,
-        issuer_url: issuer.url(),
-        ca_algorithm: ca,
-    };
-    let home = Home::create(&directory.path().join("home"), &plan, &clock).await?;
+    let (home, address) = new_home(directory.path(), ca, &issuer, &clock).await?;
 
     let server = Process::start(&home.config_path)?;
-    let target = target(plan.listen, &issuer)?;
+    let target = target(address, &issuer)?;
     // Discovery and the first pages of everything are not what a certificate costs.
     let warm_up = load.certificates.div_ceil(50).min(1_000);
     closed_loop(&target, load.connections, warm_up).await?;
 
-    eprintln!("{ca}: {} certificates over {} connections …", load.certificates, load.connections);
     let cpu_before = process::cpu_time(server.id())?;
     let took = closed_loop(&target, load.connections, load.certificates).await?;
     let cpu = process::cpu_time(server.id())?.saturating_sub(cpu_before);
     let (resident_kib, peak_kib) = process::memory_kib(server.id())?;
     let per_second = load.certificates as f64 / took.as_secs_f64();
 
-    eprintln!("{ca}: half load …");
     let halved = (load.certificates / 5).max(1_000);
     // A token lives ten minutes; a new one keeps long runs from outliving theirs.
-    let target = self::target(plan.listen, &issuer)?;
+    let target = self::target(address, &issuer)?;
     let latencies = open_loop(&target, load.connections, per_second / 2.0, halved).await?;
     server.stop()?;
 
-    let restart = restart(&home.config_path, &self::target(plan.listen, &issuer)?).await?;
+    let restart = restart(&home.config_path, &self::target(address, &issuer)?).await?;
     Ok(Server {
         certificates: load.certificates,
         connections: load.connections,
@@ -107,6 +99,23 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Erro
         restart_ms: restart.as_secs_f64() * 1e3,
         restart_entries: warm_up + load.certificates + halved,
     })
+}
+
+/// A fresh installation, and where it will listen.
+pub(crate) async fn new_home(
+    directory: &Path,
+    ca: SignatureAlgorithm,
+    issuer: &DevIssuer,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Home, SocketAddr), Box<dyn Error>> {
+    let plan = Plan {
+        listen: free_address()?,
+        private: free_address()?,
+        issuer_url: issuer.url(),
+        ca_algorithm: ca,
+    };
+    let home = Home::create(&directory.join("home"), &plan, clock).await?;
+    Ok((home, plan.listen))
 }
 
 /// From starting the process to its first certificate.
@@ -191,4 +200,4 @@ fn percentile_ms(sorted: &[Duration], percent: usize) -> f64 {
     sorted.get(rank).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
 }
 
-const EMAIL: &str = "load@example.com";
+pub(crate) const EMAIL: &str = "load@example.com";

@@ -28,7 +28,7 @@ use crate::secret::Secret;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct RequestArguments {
-    /// The CA, such as https://ca.example.com
+    /// The CA, such as `https://ca.example.com`
     #[arg(long, value_name = "URL")]
     url: Url,
     #[command(flatten)]

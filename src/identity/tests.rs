@@ -65,7 +65,7 @@ fn an_email_token_yields_the_address_the_issuer_and_the_subject() {
     assert_eq!(identity.san().value(), "jane@example.com");
     assert_eq!(identity.extensions().value(ExtensionField::Issuer), Some(ISSUER));
     assert_eq!(identity.extensions().value(ExtensionField::TokenSubject), Some("4711"));
-    assert_eq!(identity.challenges(), ["4711", "jane@example.com"]);
+    assert_eq!(identity.challenges(), ["jane@example.com", "4711"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The two hashes of a Merkle tree (RFC 6962, 2.1).
 //!
-//! In: leaf bytes or two hashes. Out: a [`Hash`]. Knows nothing of where in the tree they stand.
+//! In: leaf bytes or two hashes. Out: a [`struct@Hash`]. Knows nothing of where in the tree they stand.
 
 use std::fmt;
 

@@ -261,13 +261,13 @@ const MAX_URI_BYTES: usize = 2048;
 /// Ours, as long as a mailbox.
 const MAX_USERNAME_BYTES: usize = 254;
 
-/// GeneralName [1] IMPLICIT IA5String.
+/// GeneralName `[1]` IMPLICIT IA5String.
 const TAG_RFC822_NAME: u8 = 0x81;
-/// GeneralName [6] IMPLICIT IA5String.
+/// GeneralName `[6]` IMPLICIT IA5String.
 const TAG_URI: u8 = 0x86;
-/// GeneralName [0] IMPLICIT OtherName, constructed.
+/// GeneralName `[0]` IMPLICIT OtherName, constructed.
 const TAG_OTHER_NAME: u8 = 0xa0;
-/// OtherName.value [0] EXPLICIT.
+/// OtherName.value `[0]` EXPLICIT.
 const TAG_OTHER_NAME_VALUE: u8 = 0xa0;
 /// Content of OBJECT IDENTIFIER 1.3.6.1.4.1.57264.1.7.
 const USERNAME_OID: [u8; 10] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x07];

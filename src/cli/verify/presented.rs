@@ -31,6 +31,8 @@ impl Presented {
     /// The bytes are no DER certificate.
     pub fn parse(der: &[u8]) -> Result<Self, PresentedError> {
         let certificate = x509_cert::Certificate::from_der(der)?;
+        // Bits left over would be bytes that no signature covers.
+        certificate.signature().as_bytes().ok_or(PresentedError::SignatureBits)?;
         let spki = certificate.tbs_certificate().subject_public_key_info();
         Ok(Self {
             tbs_der: children(der)?.first().copied().unwrap_or_default().to_vec(),
@@ -162,6 +164,9 @@ pub enum PresentedError {
         #[from]
         source: der::Error,
     },
+    /// Every signature is whole bytes.
+    #[error("its signature is not whole bytes")]
+    SignatureBits,
     /// Never logged, or logged without showing it.
     #[error("it has no embedded SCT list, or more than one")]
     NoSctList,
