@@ -351,7 +351,6 @@ fn requests(limits: Limits) -> RequestBounds {
     RequestBounds {
         body_bytes: limits.body_bytes,
         body_timeout: Duration::from_millis(limits.header_timeout_ms),
-        token_bytes: limits.token_bytes,
     }
 }
 

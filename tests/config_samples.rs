@@ -56,7 +56,7 @@ fn the_yaml_issuer_sample_has_every_construct_and_can_be_served() {
         assert!(text.contains(construct), "{construct}");
     }
     let file = IssuerFile::load(&path).expect("the sample reads");
-    assert_eq!(file.issuers.len(), 8);
+    assert_eq!(file.issuers.len(), 11);
     let (settings, profiles) = file.for_serving().expect("every type of it is built");
     assert_eq!(settings.len(), profiles.published().len());
 }

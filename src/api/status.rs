@@ -47,12 +47,6 @@ pub enum Malformed {
         /// Where in that line, from 1.
         column: usize,
     },
-    /// The token is longer than the operator lets it be.
-    #[error("the token is longer than the {limit_bytes} bytes that are read")]
-    TokenTooLong {
-        /// The limit in effect.
-        limit_bytes: usize,
-    },
     /// Bodies take up all the room there is for them.
     #[error("too many requests are under way")]
     Overloaded,
@@ -120,7 +114,7 @@ impl From<&Malformed> for Status {
         let (http, grpc, message, label) = match malformed {
             Malformed::Body { .. } => (400, INVALID_ARGUMENT, reason, "malformed_body"),
             Malformed::Overloaded => (429, RESOURCE_EXHAUSTED, reason, "overloaded"),
-            Malformed::NoToken | Malformed::NotBearer | Malformed::TokenTooLong { .. } => {
+            Malformed::NoToken | Malformed::NotBearer => {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &reason), "token")
             }
             Malformed::NoKey => (400, INVALID_ARGUMENT, explain(KEY, &reason), "key_unparsable"),

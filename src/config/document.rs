@@ -89,10 +89,11 @@ impl Reader<'_, '_> {
     }
 
     fn event(&mut self) -> Read<Event> {
-        // The parser panics on some texts that it does not know what to make of (`[!a,b]`), and a
-        // reload of such a file must not end the process (NT-65). It is not used again after that.
+        // The library panics where its author was in doubt (at `{!,`, for one), and a file that is
+        // read again while the server runs must not end it. The parser is not used after that.
         let parsed = catch_unwind(AssertUnwindSafe(|| self.parser.parse()));
-        let unreadable = |_| (self.last, Fault::Syntax { problem: "not readable".to_owned() });
+        let unreadable =
+            |_| (self.last, Fault::Syntax { problem: "it cannot be read here".to_owned() });
         match parsed.map_err(unreadable)? {
             Ok(event) => {
                 self.last = position(&event.start_mark);
@@ -164,9 +165,12 @@ impl Reader<'_, '_> {
                 return Ok(Content::Mapping(entries));
             }
             let Node { at, content } = self.node(event)?;
-            let Content::Scalar { text, .. } = &*content else {
+            let Content::Scalar { text, plain } = &*content else {
                 return Err((at, Fault::KeyNotText));
             };
+            if *plain && text == "<<" {
+                return Err((at, Fault::MergeKey));
+            }
             if let Some(first_line) = lines.insert(text.clone(), at.line) {
                 return Err((at, Fault::DuplicateKey { key: text.clone(), first_line }));
             }

@@ -37,7 +37,7 @@ impl Email {
 }
 
 /// `issuer-claim: $.federated_claims.connector_id`: where a broker says which provider behind it
-/// authenticated the person. Of JSONPath only member names after `$` (NT-31).
+/// authenticated the person. Of JSONPath only member names after `$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerClaim {
     members: Vec<String>,
@@ -79,7 +79,7 @@ impl IssuerClaim {
 }
 
 /// Accepts what providers send for yes: the boolean (OpenID Connect Core, 5.1), and the strings
-/// "true" and "True" that some send instead. Everything else is no (NT-32).
+/// "true" and "True" that some send instead. Everything else is no.
 fn check_verified(claim: Option<&Value>) -> Result<(), IdentityError> {
     let fault = match claim {
         Some(Value::Bool(true)) => return Ok(()),

@@ -217,17 +217,6 @@ async fn nt_01_a_token_of_60_kib_in_the_header_is_refused_by_its_length() {
 }
 
 #[tokio::test]
-async fn token_size_of_the_configuration_bounds_the_token() {
-    let world = World::start_with("limits:\n  token-size: 1KiB\n").await;
-    let token = world.issuer_key.sign(&email_claims());
-    world.request(&token, "jane@example.com").await.chain();
-    let long = format!("{token}{}", "A".repeat(1024));
-    let refused = world.request(&long, "jane@example.com").await;
-    assert_eq!(refused.status, 400);
-    assert!(refused.message().contains("1024"), "{}", refused.message());
-}
-
-#[tokio::test]
 async fn two_lengths_or_a_length_and_chunks_are_no_request() {
     let world = World::start().await;
     for headers in [

@@ -129,3 +129,16 @@ impl Issuer {
         assert!((&mut self.serving).await.is_err_and(|error| error.is_cancelled()));
     }
 }
+
+/// The reader of YAML is a library that panics on this text.
+#[tokio::test]
+async fn nt_65_an_issuer_file_that_breaks_its_reader_is_only_a_bad_reload() {
+    let world = World::start().await;
+    for text in ["{!,", "", "oidc-issuers: {", "\u{0}", "oidc-issuers:\n  - x"] {
+        fs::write(world.path("issuers.yaml"), text).unwrap();
+        let refused = load(world.folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("issuers.yaml"), "{text:?}: {refused}");
+    }
+    let token = world.issuer_key.sign(&email_claims());
+    assert_eq!(world.request(&token, "jane@example.com").await.status, 200);
+}

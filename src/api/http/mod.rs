@@ -41,8 +41,6 @@ pub struct RequestBounds {
     pub body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
-    /// The longest token that is looked at.
-    pub token_bytes: usize,
 }
 
 /// What the handlers share.
@@ -50,7 +48,6 @@ pub struct RequestBounds {
 struct Shared {
     service: Arc<Service>,
     bodies: BodyBounds,
-    token_limit_bytes: usize,
 }
 
 /// The public port's routes.
@@ -58,7 +55,6 @@ pub fn router(service: Arc<Service>, bounds: RequestBounds) -> Router {
     let shared = Arc::new(Shared {
         service,
         bodies: BodyBounds::new(bounds.body_bytes, bounds.body_timeout),
-        token_limit_bytes: bounds.token_bytes,
     });
     Router::new()
         .route("/api/v2/signingCert", post(sign::signing_cert))

@@ -82,10 +82,6 @@ async fn read(
         Some(token) if !token.is_empty() => Secret::from(token),
         _ => bearer_token(headers)?,
     };
-    let limit_bytes = shared.token_limit_bytes;
-    if token.expose().len() > limit_bytes {
-        return Err(Malformed::TokenTooLong { limit_bytes });
-    }
     let possession = match (parsed.certificate_signing_request, parsed.public_key_request) {
         (Some(csr), _) if !csr.0.is_empty() => Possession::Csr(csr.0),
         (_, Some(PublicKeyRequest { public_key: Some(key), proof_of_possession })) => {

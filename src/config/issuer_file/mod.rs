@@ -107,7 +107,7 @@ impl IssuerFile {
     ///
     /// # Errors
     /// Each issuer whose type is not built in this version, by name; or what the issuer table
-    /// itself refuses, such as patterns that overlap (NT-38) and key sets without a usable key.
+    /// itself refuses, such as patterns that overlap and key sets without a usable key.
     pub fn for_serving(self) -> Result<(Vec<IssuerSettings>, Profiles), ConfigErrors> {
         let mut mistakes = Mistakes::in_file(&self.path);
         let mut positions = HashMap::new();

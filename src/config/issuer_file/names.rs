@@ -1,4 +1,4 @@
-//! What may stand as the name of an issuer: a URL, or a pattern of URLs (NT-10, NT-11).
+//! What may stand as the name of an issuer: a URL, or a pattern of URLs.
 
 use crate::config::{UrlFault, server_file::is_this_machine};
 
@@ -51,7 +51,7 @@ pub(super) fn check_origin(text: &str, allow_http: bool) -> Result<(), UrlFault>
 
 /// How many labels at the end anyone may register. Two, and three where the last two look like a
 /// registry's own (`co.uk`, `com.au`): without the list of public suffixes this is a guess, and it
-/// guesses towards refusing (NT-36).
+/// guesses towards refusing.
 fn registrable_labels(labels: &[&str]) -> usize {
     match labels {
         [.., second, top] if top.len() == 2 && second.len() <= 3 => 3,
