@@ -57,7 +57,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let (listen, limits) = (config.listen, config.limits);
     let log = open_log(&config, &clock).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
-    let generation = generation(config, &clock, now).await?;
+    let generation = generation(config, &clock, now, None).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
     let listener = bind(listen).await?;
     let public_address = listener.local_addr().map_err(|source| bind_error(listen, source))?;
@@ -111,7 +111,8 @@ impl Running {
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         self.fixed.refuse_change(&Fixed::of(&config))?;
         let now = self.clock.now();
-        let generation = generation(config, &self.clock, now).await?;
+        let in_effect = self.service.generation();
+        let generation = generation(config, &self.clock, now, Some(&in_effect.issuers)).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
         self.service.replace_generation(generation);
         Ok(())
@@ -168,17 +169,23 @@ impl Fixed {
     }
 }
 
+/// `previous`: the issuers in effect until now, whose keys and replay guards go on.
 async fn generation(
     config: Config,
     clock: &Arc<dyn Clock>,
     now: Timestamp,
+    previous: Option<&IssuerTable>,
 ) -> Result<Generation, StartError> {
     let mut authorities = Vec::with_capacity(config.authorities.len());
     for authority in config.authorities {
         authorities.push(open_authority(authority, now, config.dev).await?);
     }
     let ca = authorities_together(authorities, now)?;
-    let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(clock))?);
+    let clock = Arc::clone(clock);
+    let issuers = Arc::new(match previous {
+        Some(previous) => IssuerTable::succeeding(previous, config.issuers, clock)?,
+        None => IssuerTable::new(config.issuers, clock)?,
+    });
     Ok(Generation {
         refresh: issuers.spawn_refresh(),
         issuers,

@@ -9,7 +9,11 @@
 //! at another key than the one that counts. A tree instead of serde's structs, because serde stops
 //! at the first mistake and keeps the later of two equal keys.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 
@@ -85,7 +89,12 @@ impl Reader<'_, '_> {
     }
 
     fn event(&mut self) -> Read<Event> {
-        match self.parser.parse() {
+        // The library panics where its author was in doubt (at `{!,`, for one), and a file that is
+        // read again while the server runs must not end it. The parser is not used after that.
+        let parsed = catch_unwind(AssertUnwindSafe(|| self.parser.parse()));
+        let unreadable =
+            |_| (self.last, Fault::Syntax { problem: "it cannot be read here".to_owned() });
+        match parsed.map_err(unreadable)? {
             Ok(event) => {
                 self.last = position(&event.start_mark);
                 Ok(event)
@@ -156,9 +165,12 @@ impl Reader<'_, '_> {
                 return Ok(Content::Mapping(entries));
             }
             let Node { at, content } = self.node(event)?;
-            let Content::Scalar { text, .. } = &*content else {
+            let Content::Scalar { text, plain } = &*content else {
                 return Err((at, Fault::KeyNotText));
             };
+            if *plain && text == "<<" {
+                return Err((at, Fault::MergeKey));
+            }
             if let Some(first_line) = lines.insert(text.clone(), at.line) {
                 return Err((at, Fault::DuplicateKey { key: text.clone(), first_line }));
             }

@@ -100,6 +100,8 @@ pub enum Fault {
     FileTooLarge { limit_bytes: usize },
     #[error("the file is empty")]
     Empty,
+    #[error("is not text in UTF-8")]
+    NotUtf8,
     #[error("not YAML: {problem}")]
     Syntax { problem: String },
     #[error("a second document ('---') in one file")]
@@ -110,6 +112,8 @@ pub enum Fault {
     UnknownAnchor { anchor: String },
     #[error("the tag '{tag}' is not supported")]
     Tag { tag: String },
+    #[error("the merge key '<<' is not supported: write the entries out")]
+    MergeKey,
     #[error("a key must be text")]
     KeyNotText,
     #[error("the key '{key}' stands here a second time, first in line {first_line}")]

@@ -12,14 +12,12 @@ use super::{
 pub(super) fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Limits> {
     let mut fields = Fields::of(node, "limits", Spelling::Kebab, mistakes)?;
     let mut limits = Limits::default();
-    // More than the defaults serves no client and only helps an attacker (DESIGN.md, section 4).
-    let (body_bytes, token_bytes) = (limits.body_bytes as u64, limits.token_bytes as u64);
+    // More than the default serves no client and only helps an attacker.
+    let body_bytes = limits.body_bytes as u64;
     let given = fields.count("requests-in-flight", mistakes);
     set_size(&mut limits.requests_in_flight, given, 1..=65_536, "requests", mistakes);
     let given = fields.size_bytes("body-size", mistakes);
     set_size(&mut limits.body_bytes, given, 4096..=body_bytes, "bytes", mistakes);
-    let given = fields.size_bytes("token-size", mistakes);
-    set_size(&mut limits.token_bytes, given, 1024..=token_bytes, "bytes", mistakes);
     let given = fields.duration_ms("deadline", mistakes);
     set(&mut limits.deadline_ms, given, 100..=60_000, "ms", mistakes);
     let given = fields.duration_ms("header-timeout", mistakes);

@@ -18,6 +18,7 @@ mod server_file;
 mod units;
 
 use std::{
+    io::{ErrorKind, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -101,8 +102,6 @@ pub struct Limits {
     pub deadline_ms: u64,
     /// Of a request's body.
     pub body_bytes: usize,
-    /// Of a token.
-    pub token_bytes: usize,
     /// For a client to send its request's header.
     pub header_timeout_ms: u64,
     /// For a connection on which nothing happens.
@@ -115,7 +114,6 @@ impl Default for Limits {
             requests_in_flight: 256,
             deadline_ms: 5_000,
             body_bytes: 256 << 10,
-            token_bytes: 32 << 10,
             header_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,
         }
@@ -139,11 +137,22 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
 
 /// Reads a file of text, noting why not.
 fn read_text(path: &Path) -> Result<String, Fault> {
-    let length = std::fs::metadata(path).map_err(|source| Fault::Unreadable { source })?.len();
-    if length > document::MAX_FILE_BYTES as u64 {
-        return Err(Fault::FileTooLarge { limit_bytes: document::MAX_FILE_BYTES });
+    let bytes = read_bounded(path).map_err(|source| match source.kind() {
+        ErrorKind::FileTooLarge => Fault::FileTooLarge { limit_bytes: document::MAX_FILE_BYTES },
+        _ => Fault::Unreadable { source },
+    })?;
+    String::from_utf8(bytes).map_err(|_| Fault::NotUtf8)
+}
+
+/// Reads a file of at most [`document::MAX_FILE_BYTES`], whatever length it claims to have.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit_bytes = document::MAX_FILE_BYTES as u64;
+    std::fs::File::open(path)?.take(limit_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > document::MAX_FILE_BYTES {
+        return Err(ErrorKind::FileTooLarge.into());
     }
-    std::fs::read_to_string(path).map_err(|source| Fault::Unreadable { source })
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
     document::{self, Content, Node},
     fault::Suggestion,
     fields::{Fields, Located, Mistakes, Spelling, items_of},
-    limits, read_text,
+    limits, read_bounded, read_text,
 };
 use crate::{
     identity::Profiles,
@@ -223,7 +223,7 @@ impl Reader<'_> {
     fn chain(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<Certificate>)> {
         let Located { at, value } = fields.required_text("chain", self.mistakes)?;
         let path = self.directory.join(value);
-        let chain = std::fs::read(&path)
+        let chain = read_bounded(&path)
             .map_err(|source| Fault::UnreadablePart { path: path.clone(), source })
             .and_then(|pem| {
                 Certificate::parse_pem_chain(&pem)

@@ -264,6 +264,9 @@ fn what_is_no_plain_yaml_is_refused_where_it_stands() {
         ("[a]: 1", "a key must be text"),
         ("a: 1\n---\nb: 2", "a second document"),
         ("[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]", "nested deeper than 16 levels"),
+        ("{!,", "not YAML: it cannot be read here"),
+        ("{!a,b: c}", "not YAML"),
+        ("a: 1\n<<: {b: 2}", "2:1: the merge key '<<' is not supported"),
         ("- a", "the issuer file' must be a mapping"),
         ("\t\u{1}", "not YAML"),
     ] {
@@ -271,6 +274,47 @@ fn what_is_no_plain_yaml_is_refused_where_it_stands() {
     }
     let large = format!("# {}\n", "x".repeat(document::MAX_FILE_BYTES));
     assert_issuer_mistake(&large, "larger than");
+}
+
+#[test]
+fn a_file_is_text_and_read_no_further_than_its_limit() {
+    let directory = directory(SERVER, ISSUERS);
+    let path = directory.path().join("issuers.yaml");
+    fs::write(&path, b"oidc-issuers: \xff").unwrap();
+    let error = IssuerFile::load(&path).unwrap_err().to_string();
+    assert!(error.ends_with("issuers.yaml: is not text in UTF-8"), "{error}");
+    // These have no length beforehand, and no end.
+    let error = IssuerFile::load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert_eq!(error, "/dev/zero: is larger than 1048576 bytes");
+    assert_issuer_mistake(&with_lines("jwks: /dev/zero"), "'/dev/zero' cannot be read");
+    assert_server_mistake("chain: chain.pem", "chain: /dev/zero", "'/dev/zero' cannot be read");
+}
+
+/// Go's encoder writes `<` as `\u003c`, others write `/` as `\/`, and none has to break lines.
+#[test]
+fn json_is_read_as_its_encoders_write_it() {
+    let spaced = r#"{"OIDCIssuers": {"https://a.example": {"IssuerURL": "https://a.example",
+        "ClientID": "a\u003cb", "Type": "email", "SkipEmailVerification": true}}}"#;
+    let dense: String = spaced.chars().filter(|c| !c.is_whitespace()).collect();
+    let tabs = spaced.replace("    ", "\t");
+    let slashes = dense.replace("https://", r"https:\/\/");
+    for text in [spaced, &dense, &tabs, &slashes] {
+        let file = IssuerFile::parse(text, Path::new("i.json")).unwrap();
+        let issuer = &file.issuers[0];
+        assert_eq!(issuer.settings.name, "https://a.example");
+        assert_eq!(issuer.settings.client_id, "a<b");
+        assert!(issuer.published.skip_email_verification);
+    }
+    for (from, to, expected) in [
+        ("true", "\"true\"", "true or false, without quotes"),
+        ("\"email\"", "null", "'type' must be given a value"),
+        ("ClientID", "clientID", "did you mean 'client-id'?"),
+        ("\"Type\"", "\"Type\": \"email\", \"Type\"", "stands here a second time"),
+        ("\"Type\"", "\"type\": \"email\", \"Type\"", "stands here a second time"),
+    ] {
+        let found = issuer_mistakes(&spaced.replace(from, to)).join("\n");
+        assert!(found.contains(expected), "{to}: {found}");
+    }
 }
 
 #[test]
@@ -458,6 +502,23 @@ fn ci_provider_metadata_is_checked_when_the_file_is_read() {
     }
     let (without, _) = CI.split_once("    subject-alternative-name").unwrap();
     assert_issuer_mistake(without, "needs the key 'subject-alternative-name-template'");
+}
+
+/// `null` means that nothing is there, not the word.
+#[test]
+fn a_default_that_is_null_is_empty_text() {
+    let claims = serde_json::json!({"sub": "s", "job": "j"});
+    for written in ["", " ~", " null", " ''"] {
+        let issuers = CI.replace("      url: h", &format!("      event:{written}\n      url: h"));
+        let (_, profiles) =
+            IssuerFile::parse(&issuers, Path::new("i.yaml")).unwrap().for_serving().unwrap();
+        let issuer = "https://ci.example.com";
+        let token =
+            crate::oidc::VerifiedToken::dangerous_unverified(issuer, issuer, claims.clone());
+        let identity = profiles.derive(token).unwrap();
+        let trigger = identity.extensions().value(crate::x509::ExtensionField::BuildTrigger);
+        assert_eq!(trigger, None, "{written}");
+    }
 }
 
 #[test]

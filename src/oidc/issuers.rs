@@ -4,28 +4,22 @@
 //! files and HTTP.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use moka::future::Cache;
-use url::Origin;
+use std::sync::Arc;
 
 use super::algorithm::AlgorithmSet;
-use super::budget::Budget;
 use super::cache::KeyCache;
 use super::claims::{self, Expectations};
 use super::discovery::Discovery;
 use super::error::TokenError;
 use super::fetch::Fetcher;
 use super::keys::{KeySet, KeySetError};
-use super::origin::{self, KeyOrigins};
-use super::pattern::Pattern;
+use super::origin::KeyOrigins;
 use super::refresh::RefreshTasks;
 use super::replay::{self, ReplayGuard};
 use super::settings::{IssuerSettings, KeyOrigin};
 use super::source::{FetchError, FetchedKeys, KeySource, Lifetime};
 use super::token::UnverifiedToken;
+use super::wildcard::Wildcard;
 use super::{Claims, VerifiedToken};
 use crate::time::{Clock, Timestamp};
 
@@ -47,6 +41,30 @@ impl IssuerTable {
         settings: Vec<IssuerSettings>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IssuerTableError> {
+        Self::build(settings, clock, None)
+    }
+
+    /// As [`Self::new`], to take the place of `previous`. Entries of the same name hand on what
+    /// they have learnt, so that a reload neither needs an issuer that is down just then, nor
+    /// forgets which tokens were used:
+    /// - the keys, if nothing changed that says where keys come from;
+    /// - the memory of the replay guard, if both have one.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn succeeding(
+        previous: &Self,
+        settings: Vec<IssuerSettings>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssuerTableError> {
+        Self::build(settings, clock, Some(previous))
+    }
+
+    fn build(
+        settings: Vec<IssuerSettings>,
+        clock: Arc<dyn Clock>,
+        previous: Option<&Self>,
+    ) -> Result<Self, IssuerTableError> {
         let shared_fetcher = Arc::new(Fetcher::default());
         let mut table = Self { listed: HashMap::new(), wildcards: Vec::new(), clock };
         for entry in settings {
@@ -55,9 +73,9 @@ impl IssuerTable {
                 return Err(IssuerTableError::Setting { name: entry.name, reason });
             }
             if entry.name.contains('*') {
-                table.add_wildcard(&entry, &shared_fetcher)?;
+                table.add_wildcard(entry, &shared_fetcher, previous)?;
             } else {
-                table.add_listed(&entry, &shared_fetcher)?;
+                table.add_listed(entry, &shared_fetcher, previous)?;
             }
         }
         Ok(table)
@@ -117,34 +135,40 @@ impl IssuerTable {
 
     fn add_listed(
         &mut self,
-        entry: &IssuerSettings,
+        entry: IssuerSettings,
         shared_fetcher: &Arc<Fetcher>,
+        previous: Option<&Self>,
     ) -> Result<(), IssuerTableError> {
         let name: Arc<str> = entry.name.as_str().into();
         if self.listed.contains_key(&name) {
-            return Err(IssuerTableError::Twice { name: entry.name.clone() });
+            return Err(IssuerTableError::Twice { name: entry.name });
         }
-        let issuer = Issuer {
-            name: Arc::clone(&name),
-            rules: Arc::new(Rules::new(entry)),
-            keys: listed_keys(entry, shared_fetcher, self.clock.now())?,
+        let old = previous.and_then(|table| table.listed.get(&name));
+        let keys = match old.filter(|old| entry.has_the_keys_of(&old.rules.settings)) {
+            Some(old) => Arc::clone(&old.keys),
+            None => listed_keys(&entry, shared_fetcher, self.clock.now())?,
         };
-        self.listed.insert(name, Arc::new(issuer));
+        let rules = Arc::new(Rules::new(entry, old.map(|old| &*old.rules)));
+        self.listed.insert(Arc::clone(&name), Arc::new(Issuer { name, rules, keys }));
         Ok(())
     }
 
     fn add_wildcard(
         &mut self,
-        entry: &IssuerSettings,
+        entry: IssuerSettings,
         shared_fetcher: &Arc<Fetcher>,
+        previous: Option<&Self>,
     ) -> Result<(), IssuerTableError> {
-        let wildcard = Wildcard::new(entry, shared_fetcher)?;
+        let old = previous.and_then(|table| {
+            table.wildcards.iter().find(|wildcard| wildcard.pattern().text() == entry.name)
+        });
+        let wildcard = Wildcard::new(entry, shared_fetcher, old)?;
         let overlapping =
-            self.wildcards.iter().find(|other| other.pattern.overlaps(&wildcard.pattern));
+            self.wildcards.iter().find(|other| other.pattern().overlaps(wildcard.pattern()));
         if let Some(other) = overlapping {
             return Err(IssuerTableError::Overlap {
-                name: entry.name.clone(),
-                other: other.pattern.text().to_owned(),
+                name: wildcard.pattern().text().to_owned(),
+                other: other.pattern().text().to_owned(),
             });
         }
         self.wildcards.push(wildcard);
@@ -219,11 +243,12 @@ pub enum IssuerTableError {
     Overlap { name: String, other: String },
 }
 
+/// One issuer: who it is, what is asked of its tokens, and what verifies them.
 #[derive(Debug)]
-struct Issuer {
-    name: Arc<str>,
-    rules: Arc<Rules>,
-    keys: Arc<KeyCache>,
+pub(super) struct Issuer {
+    pub(super) name: Arc<str>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) keys: Arc<KeyCache>,
 }
 
 impl Issuer {
@@ -246,21 +271,26 @@ impl Issuer {
 
 /// What one entry of the issuer file asks of its tokens.
 #[derive(Debug)]
-struct Rules {
-    configured_as: Arc<str>,
+pub(super) struct Rules {
+    pub(super) configured_as: Arc<str>,
+    pub(super) settings: IssuerSettings,
     expected: Expectations,
-    replay_guard: Option<ReplayGuard>,
+    replay_guard: Option<Arc<ReplayGuard>>,
 }
 
 impl Rules {
-    fn new(entry: &IssuerSettings) -> Self {
+    /// `previous`: the rules under the same name before, whose guard goes on.
+    pub(super) fn new(entry: IssuerSettings, previous: Option<&Self>) -> Self {
+        let old_guard = previous.and_then(|rules| rules.replay_guard.clone());
+        let guard = || old_guard.unwrap_or_else(|| Arc::new(ReplayGuard::new(replay::CAPACITY)));
         Self {
             configured_as: entry.name.as_str().into(),
             expected: Expectations {
                 client_id: entry.client_id.clone(),
                 max_age_seconds: entry.max_age_seconds,
             },
-            replay_guard: entry.replay_guard.then(|| ReplayGuard::new(replay::CAPACITY)),
+            replay_guard: entry.replay_guard.then(guard),
+            settings: entry,
         }
     }
 }
@@ -292,88 +322,13 @@ fn listed_keys(
     }
 }
 
-fn fetcher(
+pub(super) fn fetcher(
     ca_cert_pem: Option<&Vec<u8>>,
     shared: &Arc<Fetcher>,
 ) -> Result<Arc<Fetcher>, &'static str> {
     match ca_cert_pem {
         None => Ok(Arc::clone(shared)),
         Some(pem) => Ok(Arc::new(Fetcher::trusting_only(pem.clone())?)),
-    }
-}
-
-/// A pattern, and the issuers that tokens have named by it.
-struct Wildcard {
-    pattern: Pattern,
-    rules: Arc<Rules>,
-    listed_origins: Vec<Origin>,
-    fetcher: Arc<Fetcher>,
-    /// Bounded, so that a flood of names costs no memory. An issuer that is crowded out is asked
-    /// for its keys again.
-    known: Cache<String, Arc<Issuer>>,
-    newcomers: Arc<Mutex<Budget>>,
-}
-
-impl fmt::Debug for Wildcard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wildcard({})", self.pattern.text())
-    }
-}
-
-impl Wildcard {
-    fn new(
-        entry: &IssuerSettings,
-        shared_fetcher: &Arc<Fetcher>,
-    ) -> Result<Self, IssuerTableError> {
-        let wrong = |reason| IssuerTableError::Setting { name: entry.name.clone(), reason };
-        if entry.allow_http {
-            return Err(wrong("allow-http is not for patterns"));
-        }
-        let KeyOrigin::Discovery { ca_cert_pem } = &entry.keys else {
-            return Err(wrong("static keys are not for patterns: each issuer has its own"));
-        };
-        let origins =
-            entry.allowed_key_origins.iter().map(|text| origin::listed_origin(text, false));
-        Ok(Self {
-            pattern: Pattern::parse(&entry.name).map_err(wrong)?,
-            rules: Arc::new(Rules::new(entry)),
-            listed_origins: origins.collect::<Result<_, _>>().map_err(wrong)?,
-            fetcher: fetcher(ca_cert_pem.as_ref(), shared_fetcher).map_err(wrong)?,
-            known: Cache::builder()
-                .max_capacity(MAX_KNOWN_ISSUERS)
-                .time_to_idle(Duration::from_secs(KNOWN_IDLE_SECONDS))
-                .build(),
-            newcomers: Arc::new(Mutex::new(Budget::new(NEWCOMER_BURST, NEWCOMER_REFILL_MS))),
-        })
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        name.len() <= MAX_NAME_BYTES && self.pattern.matches(name)
-    }
-
-    /// `None`: the text matches the pattern but is no URL that may be asked.
-    async fn issuer(&self, name: &str) -> Option<Arc<Issuer>> {
-        if let Some(issuer) = self.known.get(name).await {
-            return Some(issuer);
-        }
-        let origins = KeyOrigins::of_stranger(name, self.listed_origins.clone()).ok()?;
-        let fetcher = Arc::clone(&self.fetcher);
-        let source = Arc::new(Discovery { issuer: name.into(), origins, fetcher });
-        let issuer = Arc::new(Issuer {
-            name: name.into(),
-            rules: Arc::clone(&self.rules),
-            keys: KeyCache::new(source, Some(Arc::clone(&self.newcomers))),
-        });
-        // Of several that come at once the first is kept, and its fetch with it.
-        Some(self.known.get_with(name.to_owned(), async { issuer }).await)
-    }
-
-    fn status(&self) -> IssuerStatus {
-        IssuerStatus {
-            name: self.pattern.text().to_owned(),
-            state: IssuerState::Wildcard { issuers: self.known.entry_count() },
-            last_failure: None,
-        }
     }
 }
 
@@ -400,12 +355,6 @@ impl KeySource for StaticKeys {
 }
 
 const MAX_NAME_SHOWN: usize = 200;
-const MAX_NAME_BYTES: usize = 1024;
-const MAX_KNOWN_ISSUERS: u64 = 1_000;
-const KNOWN_IDLE_SECONDS: u64 = 24 * 3_600;
-/// First fetches for issuers of one pattern: anybody can invent names that match it.
-const NEWCOMER_BURST: u64 = 20;
-const NEWCOMER_REFILL_MS: u64 = 1_000;
 
 #[cfg(test)]
 #[path = "issuers_tests.rs"]

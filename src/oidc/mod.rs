@@ -34,6 +34,7 @@ mod replay;
 mod settings;
 mod source;
 mod token;
+mod wildcard;
 
 #[cfg(test)]
 mod fakes;

@@ -3,7 +3,7 @@
 //! In: nothing; plain values made by `config`. Out: nothing. Knows nothing of files.
 
 /// One entry of the issuer file. Checked by `IssuerTable::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
     /// The issuer's URL exactly as its tokens' `iss` has it, or a pattern with `*`.
     pub name: String,
@@ -22,8 +22,29 @@ pub struct IssuerSettings {
     pub replay_guard: bool,
 }
 
+impl IssuerSettings {
+    /// Whether both say the same of where keys come from, so that keys fetched under the one are
+    /// as good under the other.
+    pub(super) fn has_the_keys_of(&self, other: &Self) -> bool {
+        // Taken apart, so that a new field has to be put on one side or the other.
+        let Self {
+            name,
+            keys,
+            allow_http,
+            allowed_key_origins,
+            client_id: _,
+            max_age_seconds: _,
+            replay_guard: _,
+        } = self;
+        *name == other.name
+            && *keys == other.keys
+            && *allow_http == other.allow_http
+            && *allowed_key_origins == other.allowed_key_origins
+    }
+}
+
 /// Where an issuer's keys come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyOrigin {
     /// `{name}/.well-known/openid-configuration` and the `jwks_uri` it names.
     Discovery {

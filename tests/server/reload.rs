@@ -3,9 +3,10 @@
 use std::fs;
 
 use mayfly::{keys::SignatureAlgorithm, serve::StartError};
+use serde_json::json;
 
 use crate::{
-    token::email_claims,
+    token::{email_claims, with},
     world::{World, load, mayfly_yaml, write_authority},
 };
 
@@ -44,4 +45,29 @@ async fn nt_65_a_bad_reload_keeps_the_old_and_says_why() {
         world.audit_lines().into_iter().filter(|line| line["event"] == "reload").collect();
     assert_eq!(reloads.len(), 2);
     assert!(reloads[0]["error"].as_str().unwrap().contains("key"));
+}
+
+#[tokio::test]
+async fn nt_24_a_reload_forgets_no_used_token() {
+    let world = World::start().await;
+    let claims = with(email_claims(), json!({ "iss": "https://once.example.com" }));
+    let token = world.issuer_key.sign(&claims);
+    world.request(&token, "jane@example.com").await.chain();
+    world.running.reload(load(world.folder.path()).unwrap()).await.unwrap();
+    let refused = world.request(&token, "jane@example.com").await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.message().contains("was used before"), "{}", refused.body);
+}
+
+/// The reader of YAML is a library that panics on this text.
+#[tokio::test]
+async fn nt_65_an_issuer_file_that_breaks_its_reader_is_only_a_bad_reload() {
+    let world = World::start().await;
+    for text in ["{!,", "", "oidc-issuers: {", "\u{0}", "oidc-issuers:\n  - x"] {
+        fs::write(world.path("issuers.yaml"), text).unwrap();
+        let refused = load(world.folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("issuers.yaml"), "{text:?}: {refused}");
+    }
+    let token = world.issuer_key.sign(&email_claims());
+    assert_eq!(world.request(&token, "jane@example.com").await.status, 200);
 }

@@ -8,6 +8,7 @@ use crate::{
         Fault,
         document::{Key, Node},
         fields::{Fields, Located, Mistakes, Spelling, closest, items_of, text_of},
+        read_bounded,
     },
     identity::{Email, IssuerClaim, IssuerType, PublishedIssuer, PublishedName},
     oidc::{IssuerSettings, KeyOrigin},
@@ -155,7 +156,7 @@ impl Reader<'_> {
             text.into_bytes()
         } else {
             let path = self.mistakes.file().parent().unwrap_or(Path::new("")).join(text);
-            std::fs::read(&path).map_err(|source| Fault::UnreadablePart { path, source })?
+            read_bounded(&path).map_err(|source| Fault::UnreadablePart { path, source })?
         };
         let document: serde_json::Value =
             serde_json::from_slice(&json).map_err(|_| Fault::KeySet)?;

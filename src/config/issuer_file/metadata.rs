@@ -46,11 +46,17 @@ fn provider(node: &Node, mistakes: &mut Mistakes) -> Option<CiProvider> {
 
 /// Values by claim name; an empty value is a value: it makes a claim optional.
 fn default_values(node: &Node, mistakes: &mut Mistakes) -> Option<HashMap<String, String>> {
-    use crate::config::document::Content;
+    use crate::config::document::{Content, is_null};
     let mut fields = Fields::of(node, "default-template-values", Spelling::Kebab, mistakes)?;
     let mut values = Some(HashMap::new());
     for (key, node) in fields.drain() {
         match &*node.content {
+            // `environment:`, `~` and `null` say nothing, and are not the words.
+            _ if is_null(&node) => {
+                values.iter_mut().for_each(|values| {
+                    values.insert(key.text.clone(), String::new());
+                });
+            }
             Content::Scalar { text, .. } if !text.chars().any(char::is_control) => {
                 values.iter_mut().for_each(|values| {
                     values.insert(key.text.clone(), text.clone());
