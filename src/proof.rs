@@ -11,9 +11,9 @@ use crate::{
 /// What a client sends to show that it holds the private key.
 #[derive(Clone, Debug)]
 pub enum Possession {
-    /// WIRE 1.2 A: key as PEM or DER, signature over one of the identity's challenges.
+    /// `publicKeyRequest`: key as PEM or DER, signature over one of the identity's challenges.
     Signature { public_key: Vec<u8>, signature: Vec<u8> },
-    /// WIRE 1.2 B: PEM of a PKCS #10.
+    /// `certificateSigningRequest`: PEM of a PKCS #10.
     Csr(Vec<u8>),
 }
 
@@ -30,7 +30,8 @@ impl ProvenKey {
     }
 }
 
-/// Why possession is not shown. [`ProofError::fault`] sorts it into the answers of WIRE 1.5.
+/// Why possession is not shown. [`ProofError::fault`] sorts it into the answers of the
+/// API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     #[error("{0}")]
@@ -44,7 +45,7 @@ pub enum ProofError {
     WrongSignature { challenges: Vec<String> },
 }
 
-/// The five answers of WIRE 1.5 that a proof can lead to.
+/// The five answers of the API that a proof can lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProofFault {
     KeyMalformed,
@@ -84,7 +85,7 @@ impl ProofError {
 
 /// Checks that the client holds the private half of the key it sent. A signature must be over
 /// one of the identity's challenges, which binds it to the token; a CSR is bound to the request
-/// that carries it, and only shows that its sender holds the key (WIRE 1.3).
+/// that carries it, and only shows that its sender holds the key.
 ///
 /// # Errors
 /// The key or CSR is not taken, or the signature does not verify.
@@ -127,11 +128,21 @@ fn quoted(challenges: &[String]) -> String {
     if challenges.is_empty() {
         return "anything: the token has no subject".to_owned();
     }
-    format!("'{}'", challenges.join("' or '"))
+    let shown: Vec<String> = challenges.iter().map(|challenge| shown(challenge)).collect();
+    format!("'{}'", shown.join("' or '"))
+}
+
+/// A claim in a text for people: on one line, and no longer than a line.
+fn shown(challenge: &str) -> String {
+    let cut = if challenge.chars().nth(MAX_CHALLENGE_SHOWN).is_some() { "…" } else { "" };
+    let start = challenge.chars().take(MAX_CHALLENGE_SHOWN).flat_map(char::escape_debug);
+    start.chain(cut.chars()).collect()
 }
 
 /// A signature of RSA 4096, the longest there is here.
 const MAX_SIGNATURE_BYTES: usize = 512;
+/// Characters; the subjects of CI providers have 100 to 200.
+const MAX_CHALLENGE_SHOWN: usize = 300;
 
 #[cfg(test)]
 #[path = "proof_tests.rs"]

@@ -119,7 +119,7 @@ impl Running {
     }
 
     /// Resolves when a store failed and the process must end: what is in memory proves nothing
-    /// any more, and the normal start recovers (DESIGN.md, section 4).
+    /// any more, and the normal start recovers.
     pub async fn failed(&self) {
         let mut failed = self.failed.clone();
         // The sender lives in the watching task, which ends only after it has sent.

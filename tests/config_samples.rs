@@ -56,7 +56,11 @@ fn the_yaml_issuer_sample_has_every_construct_and_can_be_served() {
         assert!(text.contains(construct), "{construct}");
     }
     let file = IssuerFile::load(&path).expect("the sample reads");
-    assert_eq!(file.issuers.len(), 8);
+    assert_eq!(file.issuers.len(), 21);
+    for kind in IssuerType::ALL {
+        let has = file.issuers.iter().any(|issuer| issuer.published.issuer_type == kind);
+        assert!(has, "the sample has no issuer of type {kind}");
+    }
     let (settings, profiles) = file.for_serving().expect("every type of it is built");
     assert_eq!(settings.len(), profiles.published().len());
 }

@@ -5,7 +5,7 @@
 //! below knows of files or the environment.
 //!
 //! Strict throughout: an unknown key, a duplicate, an empty file, a type not built yet is a
-//! mistake and nothing starts (NT-65). There is no default trust and no default log (NT-58).
+//! mistake and nothing starts. There is no default trust and no default log.
 //! docs/configuration.md is the reference.
 
 mod document;
@@ -155,5 +155,7 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+#[cfg(test)]
+mod providers_tests;
 #[cfg(test)]
 mod tests;

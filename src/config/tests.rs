@@ -187,8 +187,16 @@ fn each_field_of_the_server_file_refuses_what_it_cannot_be() {
         ),
         ("audit: data/audit.jsonl", "audit: ''", "'audit' must be text that is not empty"),
         ("audit: ", "limits: {deadline: 5}\naudit: ", "a duration such as"),
-        ("audit: ", "limits: {deadline: 5h}\naudit: ", "out of range: 100 to 60000 ms"),
-        ("audit: ", "limits: {body-size: 1MiB}\naudit: ", "out of range: 4096 to 262144 bytes"),
+        (
+            "audit: ",
+            "limits: {deadline: 5h}\naudit: ",
+            "'deadline' is out of range: 100 to 60000 ms",
+        ),
+        (
+            "audit: ",
+            "limits: {body-size: 1MiB}\naudit: ",
+            "'body-size' is out of range: 4096 to 262144 bytes",
+        ),
         ("audit: ", "limits: {requests-in-flight: 0}\naudit: ", "out of range"),
         ("audit: ", "limits: {bodysize: 1MiB}\naudit: ", "did you mean 'body-size'?"),
         ("log: none", &format!("{log}, orgin: x}}"), "did you mean 'origin'?"),

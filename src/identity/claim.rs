@@ -15,7 +15,7 @@ pub(super) fn text<'t>(name: &str, value: Option<&'t Value>) -> Result<&'t str, 
 }
 
 /// Accepts what providers send for yes: the boolean (OpenID Connect Core, 5.1), and the strings
-/// "true" and "True" that some send instead. Everything else is no (NT-32).
+/// "true" and "True" that some send instead. Everything else is no.
 pub(super) fn check_verified(email_verified: Option<&Value>) -> Result<(), IdentityError> {
     let fault = match email_verified {
         Some(Value::Bool(true)) => return Ok(()),

@@ -35,7 +35,7 @@ impl Email {
 }
 
 /// `issuer-claim: $.federated_claims.connector_id`: where a broker says which provider behind it
-/// authenticated the person. Of JSONPath only member names after `$` (NT-31).
+/// authenticated the person. Of JSONPath only member names after `$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerClaim {
     members: Vec<String>,

@@ -1,6 +1,7 @@
 use crate::x509::{ExtensionField, names::NameError};
 
-/// Why no identity came of a verified token. Texts name claims, never their values.
+/// Why no identity came of a verified token. Texts name claims, and of their values
+/// no more than the part of an address or host that is at fault.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdentityError {
     /// A bug of ours, not of the caller: the issuer table let in what has no profile.
@@ -111,7 +112,7 @@ pub enum UnusableClaim {
     #[error("does not begin with a plain host name")]
     NotAHost,
     /// `?`, `#`, `%`, `\` and white space mean something else in a URI than in the claim.
-    #[error("contains a character that would change the meaning of the name")]
+    #[error("contains white space or one of \\ ? # %, which would change the name")]
     UriDelimiter,
     /// Kubernetes names are lower-case letters, digits and `-`, of a service account also dots.
     #[error("is not a name that Kubernetes gives")]
@@ -157,7 +158,9 @@ impl std::fmt::Display for RenderedPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::SubjectAltName => f.write_str("subject alternative name"),
-            Self::Extension(field) => write!(f, "extension {field:?}"),
+            Self::Extension(field) => {
+                write!(f, "extension '{}'", field.template_key().unwrap_or("issuer"))
+            }
         }
     }
 }

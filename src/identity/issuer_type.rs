@@ -57,7 +57,7 @@ impl IssuerType {
         }
     }
 
-    /// Which claim clients are told to sign (WIRE 1.3, 1.5).
+    /// Which claim clients are told to sign, by `GET /api/v2/configuration`.
     pub const fn default_challenge_claim(self) -> &'static str {
         match self {
             Self::Email => "email",

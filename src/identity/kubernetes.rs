@@ -5,7 +5,7 @@ use crate::{oidc::VerifiedToken, x509::SubjectAltName};
 
 /// `https://kubernetes.io/namespaces/NS/serviceaccounts/SA`, from the object that a cluster puts
 /// into its tokens. Two clusters give one service account the same name; the issuer tells them
-/// apart (NT-33).
+/// apart.
 ///
 /// The reference writes whatever stands there, an absent namespace as nothing. Here both must be
 /// there and be such names as Kubernetes gives, so that no slash moves one into the other's place.

@@ -64,7 +64,7 @@ impl Identity {
     }
 
     /// The strings over which a proof of possession is accepted: `sub`, and `email` where the
-    /// token carries one (WIRE 1.3: clients look at the token, not at the issuer's type). Both are
+    /// token carries one (Sigstore's clients look at the token, not at the issuer's type). Both are
     /// in the verified token, and the proof only shows that the client holds the key, so the
     /// second choice gives nobody a name that the first would not.
     pub fn challenges(&self) -> &[String] {

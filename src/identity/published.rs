@@ -1,6 +1,6 @@
 use super::IssuerType;
 
-/// What anyone may know of an issuer: one element of `GET /api/v2/configuration` (WIRE 1.5).
+/// What anyone may know of an issuer: one element of `GET /api/v2/configuration`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedIssuer {
     /// `issuerUrl` or `wildcardIssuerUrl`.

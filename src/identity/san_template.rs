@@ -1,4 +1,4 @@
-//! The template of a subject alternative name, and what no claim may do to it (NT-35).
+//! The template of a subject alternative name, and what no claim may do to it.
 //!
 //! A verifier trusts `https://host/…` for the host. Claims are signed by the issuer, but often
 //! written by its users (branches, pipelines, projects), so one rule holds for the host:
@@ -13,10 +13,10 @@
 //! Anything else (`https://{{ .a }}.example.com/`, `https://host{{ .path }}`) is refused at load.
 //! A claim may stand in for a default of the same name, also here: the reference merges so, and
 //! issuers with regional or on-premises hosts rely on it. Every other value lands behind the
-//! slash, where it can be neither empty, nor control character, white space, `\`, `?`, `#` or
-//! `%`, nor make a segment `.` or `..`. Other characters that a URI cannot hold are
-//! percent-encoded as UTF-8 (RFC 3986, 2.1), as the reference does; as `%` itself is refused, two
-//! values never meet in one name.
+//! slash, where it can be neither empty, nor control character, white space other than the plain
+//! space, `\`, `?`, `#` or `%`, nor make a segment `.` or `..`. Other characters that a URI cannot
+//! hold are percent-encoded as UTF-8 (RFC 3986, 2.1), as the reference does; as `%` itself is
+//! refused, two values never meet in one name.
 
 use super::{
     IdentityError, Template, TemplateError, UnusableClaim, claim,

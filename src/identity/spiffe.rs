@@ -1,7 +1,7 @@
 //! `type: spiffe`: a workload, named by its SPIFFE ID.
 //!
 //! The trust domain is the operator's to say, never taken from the issuer's URL or from the token
-//! (NT-30): an issuer speaks for one trust domain and for no other.
+//!: an issuer speaks for one trust domain and for no other.
 
 use super::{IdentityError, Name, NameOrigin, UnusableClaim, claim};
 use crate::{oidc::VerifiedToken, x509::SubjectAltName};

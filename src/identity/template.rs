@@ -1,4 +1,4 @@
-//! The templates of `ci-issuer-metadata`: a small, closed subset of Go's text/template (WIRE 1.9).
+//! The templates of `ci-issuer-metadata`: a small, closed subset of Go's text/template.
 //!
 //! In: a template's text, once, at load; then values by name. Out: pieces of text, each either
 //! literal or the value of a named claim. Knows nothing of certificates.
@@ -49,7 +49,7 @@ pub(super) trait Values {
     /// The value of `name`.
     ///
     /// # Errors
-    /// There is none (an absent claim is never rendered as nothing, NT-35), or it has no text form.
+    /// There is none (an absent claim is never rendered as nothing), or it has no text form.
     fn value(&self, name: &str) -> Result<String, IdentityError>;
 }
 

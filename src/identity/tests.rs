@@ -268,7 +268,7 @@ fn nt_35_a_claim_behind_the_host_cannot_reach_it() {
         ("a#b", UriDelimiter),
         ("a\\b", UriDelimiter),
         ("a%2fb", UriDelimiter),
-        ("a b", UriDelimiter),
+        ("a\u{2003}b", UriDelimiter),
         ("a\u{a0}b", UriDelimiter),
         ("a\nb", ControlCharacter),
         ("a\u{7f}b", ControlCharacter),
@@ -287,6 +287,7 @@ fn nt_35_a_claim_behind_the_host_cannot_reach_it() {
         ("https://evil.example", "https://evil.example"),
         ("g//.gitlab-ci.yml@refs/heads/m", "g//.gitlab-ci.yml@refs/heads/m"),
         ("a<b>{c}", "a%3Cb%3E%7Bc%7D"),
+        ("o/r/.github/workflows/my build.yml@m", "o/r/.github/workflows/my%20build.yml@m"),
         ("refs/heads/ümläut", "refs/heads/%C3%BCml%C3%A4ut"),
     ] {
         let san = san_of(&GITHUB_DEFAULTS, GITHUB, json!({"job_workflow_ref": value}));

@@ -22,7 +22,7 @@ impl Username {
         Ok(Self { domain: subject_domain.to_owned() })
     }
 
-    /// `sub!subject-domain`; a `sub` with `!` or `@` could be read as another name (NT-36).
+    /// `sub!subject-domain`; a `sub` with `!` or `@` could be read as another name.
     pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
         let san = SubjectAltName::username(token.subject(), &self.domain)
             .map_err(|reason| IdentityError::Name { origin: NameOrigin::SubjectClaim, reason })?;

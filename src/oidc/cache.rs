@@ -3,11 +3,11 @@
 //! In: a [`KeySource`], tokens, the time. Out: whether the issuer signed a token, or that it could
 //! not be asked. Knows nothing of HTTP and claims.
 //!
-//! One cache per issuer, so that a key of one issuer is never tried for another, whatever its `kid`
-//! (NT-15), and so that one issuer's troubles stay its own (NT-18). A token that the keys at hand
-//! verify never waits. One that they do not verify may have been signed with a newer key: then the
-//! source is asked, by one task for all that wait, and only as often as [`FETCH_BURST`] and
-//! [`FETCH_REFILL_MS`] allow (NT-16).
+//! One cache per issuer, so that a key of one issuer is never tried for another, whatever its
+//! `kid`, and so that one issuer's troubles stay its own. A token that the keys at hand verify never
+//! waits. One that they do not verify may have been signed with a newer key: then the source is
+//! asked, by one task for all that wait, and only as often as [`FETCH_BURST`] and
+//! [`FETCH_REFILL_MS`] allow.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -66,7 +66,10 @@ pub enum TokenError {
     #[error("the token is signed with {algorithm}, which its issuer does not advertise")]
     AlgorithmNotAdvertised { algorithm: TokenAlgorithm },
     /// The issuer has no such key, or none that fits the algorithm.
-    #[error("the token's issuer has no {algorithm} key that the token's 'kid' names")]
+    #[error(
+        "the token's issuer has no {algorithm} key that the token's 'kid' names, or the token names \
+         none and they are too many to try"
+    )]
     NoSuchKey { algorithm: TokenAlgorithm },
     /// Not signed by that key, or not these bytes.
     #[error("the token's signature does not verify")]
@@ -172,7 +175,7 @@ pub enum JsonFault {
     #[error("is not a JSON object")]
     NotAnObject,
     /// A name that stands twice in one object.
-    #[error("contains an object with the same name twice")]
+    #[error("contains the same name twice in one object")]
     DuplicateKey,
     /// More levels than we read.
     #[error("is nested too deeply")]

@@ -19,7 +19,7 @@ pub const MAX_TOKEN_BYTES: usize = 32 * 1024;
 pub(super) struct UnverifiedToken<'t> {
     pub(super) header: Header,
     /// The one parse of the payload: `iss` chooses the issuer from it, and it becomes the verified
-    /// claims (NT-25).
+    /// claims.
     pub(super) payload: Map<String, Value>,
     /// `header.payload` (RFC 7515, section 5.2, step 8).
     pub(super) signing_input: &'t str,

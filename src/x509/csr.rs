@@ -2,7 +2,7 @@
 //!
 //! In: PEM. Out: a [`Csr`] whose self-signature verified. Only its key counts: subject,
 //! attributes, requested extensions and the challenge password are parsed so far as DER demands,
-//! and then dropped, so that nothing in them can reach a certificate (NT-41).
+//! and then dropped, so that nothing in them can reach a certificate.
 
 use der::{Decode, Encode, referenced::OwnedToRef};
 use x509_cert::request::CertReq;
@@ -13,13 +13,13 @@ use super::{
     public_key::{KeyError, PublicKey, SignatureScheme},
 };
 
-/// A PKCS #10 request whose self-signature verified. Only its key is kept (NT-41).
+/// A PKCS #10 request whose self-signature verified. Only its key is kept.
 #[derive(Clone, Debug)]
 pub struct Csr {
     public_key: PublicKey,
 }
 
-/// Why a request is not taken. `Key` and `WrongSignature` have their own answers in WIRE 1.5; all
+/// Why a request is not taken. `Key` and `WrongSignature` have their own answers in the API; all
 /// others mean that it could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {
@@ -35,11 +35,14 @@ pub enum CsrError {
     Label { label: String },
     #[error("it is not a PKCS #10 request in DER")]
     Der,
-    #[error("its public key: {0}")]
+    #[error("the public key of the request: {0}")]
     Key(KeyError),
-    #[error("its signature algorithm {algorithm} is not one of those permitted")]
+    #[error(
+        "the signature algorithm {algorithm} of the request is none of ECDSA and RSA PKCS #1 v1.5 \
+         with SHA-256, SHA-384 or SHA-512, and Ed25519"
+    )]
     SignatureAlgorithm { algorithm: String },
-    #[error("it is not signed by the key in it")]
+    #[error("the request is not signed by the key in it")]
     WrongSignature,
 }
 

@@ -15,6 +15,7 @@ pub mod serial;
 pub mod template;
 pub(crate) mod tlv;
 pub mod validity;
+mod weak_rsa;
 
 pub use certificate::Certificate;
 pub use csr::Csr;

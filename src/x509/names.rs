@@ -6,7 +6,7 @@
 //! A name is compared by verifiers as a string, and by some after parsing. So a name is taken only
 //! if there is one way to read it: ASCII, no comments, quotes or escapes of mail addresses, no
 //! userinfo or fragment in a URI. Nothing is normalised: what stands in the token stands in the
-//! certificate, or there is no certificate (NT-34).
+//! certificate, or there is no certificate.
 
 use std::net::Ipv6Addr;
 
@@ -111,7 +111,7 @@ impl SubjectAltName {
     ///
     /// # Errors
     /// `subject` contains the separator, looks like a mail address, or is not printable ASCII; or
-    /// `domain` is no host name (NT-36).
+    /// `domain` is no host name.
     pub fn username(subject: &str, domain: &str) -> Result<Self, NameError> {
         bounded(subject, MAX_USERNAME_BYTES)?;
         if let Some(character) = subject.chars().find(|c| matches!(c, '!' | '@')) {

@@ -6,7 +6,7 @@
 //! This is the lax grammar of RFC 7468 (section 3): any line length, any white space, text around
 //! the blocks. It is ours because the readers at hand either insist on 64 columns, which refuses
 //! sigstore-java's single line, or skip silently what they do not understand. Each byte is looked
-//! at a fixed number of times, so the work is linear in the input (NT-07).
+//! at a fixed number of times, so the work is linear in the input.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;

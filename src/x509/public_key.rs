@@ -4,7 +4,7 @@
 //! and ready to verify, or why not. Knows nothing of identities and of what was signed.
 //!
 //! The PEM around a key is read leniently, the DER inside strictly: one encoding per key, named
-//! curves only, parameters exactly as the algorithm's specification has them (NT-40). A key that
+//! curves only, parameters exactly as the algorithm's specification has them. A key that
 //! reaches a certificate is the key that was checked, octet by octet.
 
 use std::fmt;
@@ -20,7 +20,10 @@ use der::{
 };
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::pem::{self, PemError};
+use super::{
+    pem::{self, PemError},
+    weak_rsa,
+};
 
 /// A client's public key, parsed and of a permitted kind.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ pub struct PublicKey {
     verifier: ParsedPublicKey,
 }
 
-/// The permitted kinds (WIRE 1.2).
+/// The permitted kinds: those that Fulcio permits by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKeyAlgorithm {
     EcdsaP256,
@@ -45,7 +48,7 @@ pub enum ClientKeyAlgorithm {
     Ed25519,
 }
 
-/// Why a key is not taken. The three variants are the three answers of WIRE 1.5.
+/// Why a key is not taken. The three variants are the three answers of the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It could not be parsed.
@@ -96,6 +99,15 @@ pub enum WeakKey {
     RsaEvenModulus,
     #[error("the RSA public exponent is not 65537")]
     RsaExponent,
+    #[error("the RSA modulus is divisible by {factor}")]
+    RsaSmallFactor { factor: u32 },
+    #[error("the two primes of the RSA key are so close together that anybody can find them")]
+    RsaClosePrimes,
+    #[error(
+        "the RSA key was made by a faulty library, and anybody can find its primes (ROCA, \
+         CVE-2017-15361)"
+    )]
+    RsaRoca,
     #[error("the Ed25519 point is of low order, which any signature satisfies")]
     Ed25519LowOrder,
 }
@@ -166,7 +178,7 @@ impl PublicKey {
         &self.spki_der[self.key_octets.clone()]
     }
 
-    /// Verifies with the key's default algorithm (WIRE 1.2): P-256/SHA-256, P-384/SHA-384 and
+    /// Verifies with the key's default algorithm, as clients sign: P-256/SHA-256, P-384/SHA-384 and
     /// P-521/SHA-512 as ASN.1, RSA PKCS #1 v1.5 with SHA-256, Ed25519 pure.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
@@ -235,7 +247,7 @@ pub enum Hash {
     Sha512,
 }
 
-/// A signature algorithm that CSRs and CA certificates may name (WIRE 1.2).
+/// A signature algorithm that CSRs and CA certificates may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureScheme {
     Ecdsa(Hash),
@@ -306,7 +318,10 @@ fn rsa_algorithm(
     if key.exponent.as_bytes() != [0x01, 0x00, 0x01] {
         return Err(WeakKey::RsaExponent.into());
     }
-    Ok(ClientKeyAlgorithm::Rsa { bits })
+    match weak_rsa::weakness(modulus) {
+        Some(weakness) => Err(weakness.into()),
+        None => Ok(ClientKeyAlgorithm::Rsa { bits }),
+    }
 }
 
 /// RFC 8410, section 3 and 4. That the octets decode to a point is found when a signature is

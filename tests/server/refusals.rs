@@ -1,5 +1,5 @@
 //! Every refusal: the right status, a message that names the fault in the caller's input, no
-//! certificate, no log entry, one audit line (THREATS, section 1).
+//! certificate, no log entry, one audit line.
 
 use serde_json::{Value, json};
 
@@ -95,7 +95,8 @@ async fn nt_18_an_issuer_that_cannot_be_asked_is_503_and_not_the_callers_fault()
     let refusals = Refusals::of(&world).await;
     let claims = with(email_claims(), json!({ "iss": DOWN_ISSUER }));
     let body = signing_request(&world.issuer_key.sign(&claims), "jane@example.com");
-    refusals.expect("issuer down", &body, 503, 14, &[TOKEN_TEXT]).await;
+    let texts = [TOKEN_TEXT, "the keys of the token's issuer could not be obtained"];
+    refusals.expect("issuer down", &body, 503, 14, &texts).await;
 }
 
 #[tokio::test]
@@ -103,33 +104,36 @@ async fn nt_20_nt_22_a_token_of_another_algorithm_or_form_is_refused() {
     let world = World::start().await;
     let refusals = Refusals::of(&world).await;
     let payload = email_claims().to_string();
-    for (what, header) in [
-        ("alg none", json!({ "alg": "none" })),
-        ("alg HS256", json!({ "alg": "HS256", "kid": "k1" })),
-        ("alg RS256 on an EC key", json!({ "alg": "RS256", "kid": "k1" })),
-        ("alg ES384 on a P-256 key", json!({ "alg": "ES384", "kid": "k1" })),
-        ("no alg", json!({ "kid": "k1" })),
-        ("alg of another case", json!({ "alg": "es256", "kid": "k1" })),
-        ("unknown kid", json!({ "alg": "ES256", "kid": "k2" })),
-        ("crit", json!({ "alg": "ES256", "kid": "k1", "crit": ["b64"] })),
-        ("b64 false", json!({ "alg": "ES256", "kid": "k1", "b64": false })),
-        ("zip", json!({ "alg": "ES256", "kid": "k1", "zip": "DEF" })),
+    for (what, header, text) in [
+        ("alg none", json!({ "alg": "none" }), "'alg' is not one of RS256,"),
+        ("alg HS256", json!({ "alg": "HS256", "kid": "k1" }), "'alg' is not one of RS256,"),
+        ("alg RS256 on an EC key", json!({ "alg": "RS256", "kid": "k1" }), "has no RS256 key"),
+        ("alg ES384 on a P-256 key", json!({ "alg": "ES384", "kid": "k1" }), "has no ES384 key"),
+        ("no alg", json!({ "kid": "k1" }), "header member 'alg' must be there"),
+        ("alg of another case", json!({ "alg": "es256", "kid": "k1" }), "'alg' is not one of"),
+        ("unknown kid", json!({ "alg": "ES256", "kid": "k2" }), "has no ES256 key"),
+        ("crit", json!({ "alg": "ES256", "kid": "k1", "crit": ["b64"] }), "contains 'crit'"),
+        ("b64 false", json!({ "alg": "ES256", "kid": "k1", "b64": false }), "contains 'b64'"),
+        ("zip", json!({ "alg": "ES256", "kid": "k1", "zip": "DEF" }), "contains 'zip'"),
     ] {
         let token = world.issuer_key.sign_raw(&header.to_string(), &payload);
-        refusals.token(what, &token, &[]).await;
+        refusals.token(what, &token, &[text]).await;
     }
     let token = world.issuer_key.sign(&email_claims());
     let parts: Vec<&str> = token.split('.').collect();
-    for (what, token) in [
-        ("five parts", format!("{token}.x.y")),
-        ("two parts", format!("{}.{}", parts[0], parts[1])),
-        ("no signature", format!("{}.{}.", parts[0], parts[1])),
-        ("another payload", format!("{}.e30.{}", parts[0], parts[2])),
-        ("JSON serialisation", json!({ "payload": parts[1], "signatures": [] }).to_string()),
-        ("padding", format!("{}=.{}.{}", parts[0], parts[1], parts[2])),
-        ("only dots", ".".repeat(20_000)),
+    let json = json!({ "payload": parts[1], "signatures": [] }).to_string();
+    let forged = parts[2].chars().rev().collect::<String>();
+    for (what, token, text) in [
+        ("five parts", format!("{token}.x.y"), "three parts"),
+        ("two parts", format!("{}.{}", parts[0], parts[1]), "three parts"),
+        ("no signature", format!("{}.{}.", parts[0], parts[1]), "signature does not verify"),
+        ("another payload", format!("{}.e30.{}", parts[0], parts[2]), "no 'iss' claim"),
+        ("another signature", format!("{}.{}.{forged}A", parts[0], parts[1]), "token's signature"),
+        ("JSON serialisation", json, "three parts"),
+        ("padding", format!("{}=.{}.{}", parts[0], parts[1], parts[2]), "header is not base64url"),
+        ("only dots (NT-01)", ".".repeat(20_000), "three parts"),
     ] {
-        refusals.token(what, &token, &[]).await;
+        refusals.token(what, &token, &[text]).await;
     }
 }
 
@@ -148,16 +152,23 @@ async fn nt_21_nt_23_nt_24_wrong_audience_times_and_types_are_refused_by_name() 
         refusals.claims("not before", json!({ "nbf": nbf }), &["nbf"]).await;
     }
     refusals.claims("not yet", json!({ "nbf": now + 3600 }), &["not valid before"]).await;
-    for iat in [json!("1"), json!(now + 3600), json!(now - 700)] {
-        refusals.claims("issued at (max-token-age is 600)", json!({ "iat": iat }), &[]).await;
+    for (iat, text) in [
+        (json!("1"), "'iat' claim must be a number"),
+        (json!(now + 3600), "s in the future"),
+        (json!(now - 700), "at most 600 s are accepted"),
+        (json!(null), "no 'iat' claim"),
+    ] {
+        refusals.claims("issued at", json!({ "iat": iat }), &[text]).await;
     }
+    let next_month = json!({ "exp": now + 30 * 86_400 });
+    refusals.claims("a token that is a password", next_month, &["at most 604800 s"]).await;
     for sub in [json!(null), json!(""), json!(7)] {
         refusals.claims("subject", json!({ "sub": sub }), &["sub"]).await;
     }
 }
 
 #[tokio::test]
-async fn nt_23_nt_25_duplicate_members_and_odd_numbers_are_refused() {
+async fn nt_01_nt_23_nt_25_json_that_is_odd_or_endless_is_refused() {
     let world = World::start().await;
     let refusals = Refusals::of(&world).await;
     let header = r#"{"alg":"ES256","kid":"k1"}"#;
@@ -166,15 +177,18 @@ async fn nt_23_nt_25_duplicate_members_and_odd_numbers_are_refused() {
     let nan = claims.replacen('{', r#"{"nbf":NaN,"#, 1);
     let deep =
         claims.replacen('{', &format!(r#"{{"x":{}{},"#, "[".repeat(1000), "]".repeat(1000)), 1);
-    for (what, payload) in [
-        ("iss twice", doubled.as_str()),
-        ("NaN", &nan),
-        ("nested 1000 deep", &deep),
-        ("an array", "[]"),
-        ("no JSON", "hello"),
-        ("trailing text", &format!("{claims} x")),
+    let many: String = (0..2_100).map(|i| format!("\"{i}\":0,")).collect();
+    let many = claims.replacen('{', &format!("{{{many}"), 1);
+    for (what, payload, text) in [
+        ("iss twice", doubled.as_str(), "the same name twice in one object"),
+        ("NaN", &nan, "is not valid JSON"),
+        ("nested 1000 deep", &deep, "is nested too deeply"),
+        ("2,100 claims", &many, "contains too many values"),
+        ("an array", "[]", "is not a JSON object"),
+        ("no JSON", "hello", "is not valid JSON"),
+        ("trailing text", &format!("{claims} x"), "is not valid JSON"),
     ] {
-        refusals.token(what, &world.issuer_key.sign_raw(header, payload), &[]).await;
+        refusals.token(what, &world.issuer_key.sign_raw(header, payload), &[text]).await;
     }
 }
 
@@ -185,7 +199,7 @@ async fn nt_24_a_token_is_taken_once_where_the_replay_guard_is_on() {
     let token = world.issuer_key.sign(&claims);
     world.request(&token, "jane@example.com").await.chain();
     let refusals = Refusals::of(&world).await;
-    refusals.token("second use", &token, &[]).await;
+    refusals.token("second use", &token, &["the token was used before"]).await;
 }
 
 #[tokio::test]
@@ -215,30 +229,39 @@ async fn nt_35_a_template_never_renders_a_missing_or_dangerous_claim() {
         "run_id": "17",
     });
     let ci = with(email_claims(), ci);
-    for (what, changes) in [
-        ("a claim of the SAN is missing", json!({ "workflow": null })),
-        ("a claim of an extension is missing", json!({ "run_id": null })),
-        ("an object", json!({ "repository_id": { "a": 1 } })),
-        ("the authority is moved", json!({ "url": "https://evil.example.com@ci.example.com" })),
-        ("white space in the SAN", json!({ "workflow": "a b" })),
-        ("a line end in the SAN", json!({ "workflow": "a\nb" })),
+    let name = "which would change the name";
+    for (what, changes, text) in [
+        ("a claim of the SAN is missing", json!({ "workflow": null }), "no claim 'workflow'"),
+        ("a claim of an extension is missing", json!({ "run_id": null }), "no claim 'run_id'"),
+        ("an object", json!({ "repository_id": { "a": 1 } }), "'repository_id' of the token is an"),
+        (
+            "the authority is moved",
+            json!({ "url": "https://evil.example.com@ci.example.com" }),
+            "'url' of the token does not begin with a plain https://host",
+        ),
+        ("white space in the SAN", json!({ "workflow": "a\u{a0}b" }), name),
+        ("a query in the SAN", json!({ "workflow": "a?b" }), name),
+        ("a percent sign in the SAN", json!({ "workflow": "a%2fb" }), name),
+        ("a step up in the SAN", json!({ "workflow": "a/../b" }), "path segment '.' or '..'"),
+        ("a line end in the SAN", json!({ "workflow": "a\nb" }), "contains a control character"),
     ] {
         let token = world.issuer_key.sign(&with(ci.clone(), changes));
         let body = signing_request(&token, "job-1");
-        refusals.expect(what, &body, 400, 3, &[TOKEN_TEXT]).await;
+        refusals.expect(what, &body, 400, 3, &[TOKEN_TEXT, text]).await;
     }
     let token = world.issuer_key.sign(&ci);
     assert_eq!(world.request(&token, "job-1").await.chain().len(), 3);
 }
 
 #[tokio::test]
-async fn a_key_or_proof_that_is_wrong_is_refused_in_the_references_words() {
+async fn nt_07_nt_40_a_key_or_proof_that_is_wrong_is_refused_in_the_references_words() {
     let world = World::start().await;
     let refusals = Refusals::of(&world).await;
     let token = world.issuer_key.sign(&email_claims());
     let (key, proof) = key_and_proof("jane@example.com");
     let (_, foreign_proof) = key_and_proof("jane@example.com");
     let (other_key, other_proof) = key_and_proof("john@example.com");
+    let many_begins = "-----BEGIN PUBLIC KEY-----\n".repeat(3_000);
     let request = |key: &str, proof: &str| {
         json!({
             "credentials": { "oidcIdentityToken": token },
@@ -247,12 +270,18 @@ async fn a_key_or_proof_that_is_wrong_is_refused_in_the_references_words() {
             },
         })
     };
-    let parsed = "The public key supplied in the request could not be parsed";
-    let verified = "The signature supplied in the request could not be verified";
+    let parsed = "The public key supplied in the request could not be parsed: ";
+    let insecure = "The public key supplied in the request is insecure: ";
+    let not_permitted = "signing algorithm not permitted: ";
+    let verified = "The signature supplied in the request could not be verified: \
+                    it is not a signature by this key over 'jane-1' or 'jane@example.com'";
     for (what, body, text) in [
         ("no key", json!({ "credentials": { "oidcIdentityToken": token } }), parsed),
         ("empty key", request("", &proof), parsed),
         ("no PEM", request("hello", &proof), parsed),
+        ("a short RSA key (NT-40)", request(RSA_1024, &proof), insecure),
+        ("secp256k1 (NT-40)", request(SECP256K1, &proof), not_permitted),
+        ("many PEM headers (NT-07)", request(&many_begins, &proof), parsed),
         ("another key's proof", request(&key, &foreign_proof), verified),
         ("proof over another subject", request(&other_key, &other_proof), verified),
         ("empty proof", request(&key, ""), verified),
@@ -323,3 +352,15 @@ async fn requests_beyond_the_bound_are_told_to_come_again() {
     assert!(overloaded.iter().all(|each| each.headers["retry-after"] == "1"));
     assert!(answers.iter().all(|each| matches!(each.status, 200 | 429)));
 }
+
+/// Made by OpenSSL; nobody kept the private keys.
+const RSA_1024: &str = "-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCx3SJTUveW+KMQh8mNKqXiVqu8
+k6YxpZWUplzL7c+BxxX49frOMLQs7XakRn7FTEez365hugm2aPiNpwWxyMdWzwJA
+NlFhrIY0j6w4Dh+LlFXYOmxkKtR5WmeivN7uxNDcXg7fgcmCUhzw8FLjPwtl+Kea
+8Tklf0ql2NSqH3zhVwIDAQAB
+-----END PUBLIC KEY-----";
+const SECP256K1: &str = "-----BEGIN PUBLIC KEY-----
+MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEbE7yfSHf8y1txyfLNUiupCo3EeH67IMW
+Di5ZQ9/kwn1APnOzJZkRzk4DReDu+PiQ/5mM7ELruMQqm/C5ijBUwg==
+-----END PUBLIC KEY-----";

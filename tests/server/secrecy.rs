@@ -1,4 +1,9 @@
-//! NT-60: no token and no key in any answer, audit line or error.
+//! NT-60: no token and no key in any answer, audit line, log line or error.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::json;
 
@@ -38,6 +43,70 @@ async fn nt_60_tokens_and_keys_stand_in_no_answer_and_no_audit_line() {
         }
     }
     assert!(!seen.contains(world.folder.path().to_str().unwrap()), "a path was given away");
+}
+
+/// The runtime of a test has one thread, so that the subscriber of this thread hears every task:
+/// the server's, and those of the libraries below it.
+#[tokio::test]
+async fn nt_60_nothing_is_logged_of_tokens_and_proofs_at_any_level() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = World::start().await;
+    let good = world.issuer_key.sign(&email_claims());
+    let unknown = world.issuer_key.sign(&with(email_claims(), json!({ "iss": "https://x.org" })));
+    let down = with(email_claims(), json!({ "iss": crate::world::DOWN_ISSUER }));
+    let down = world.issuer_key.sign(&down);
+    let mut proofs = Vec::new();
+    for (token, status) in [(&good, 200), (&unknown, 400), (&down, 503)] {
+        let body = signing_request(token, "jane@example.com");
+        proofs.push(body["publicKeyRequest"]["proofOfPossession"].as_str().unwrap().to_owned());
+        assert_eq!(world.post(&body).await.status, status);
+        let header = world.client.post(world.url("/api/v2/signingCert")).bearer_auth(token);
+        let mut body = signing_request("", "jane@example.com");
+        body.as_object_mut().unwrap().remove("credentials");
+        let answer = crate::world::answer(header.body(body.to_string())).await;
+        assert_eq!(answer.status, status);
+    }
+    let logged = logged.text();
+    for line in ["not issued", "refused"] {
+        assert!(logged.contains(line), "the log was not heard: {logged}");
+    }
+    for token in [&good, &unknown, &down] {
+        for part in token.split('.').chain(proofs.iter().map(String::as_str)) {
+            assert!(!logged.contains(part), "a part of a token or proof was logged");
+        }
+    }
+    let key = std::fs::read_to_string(world.path("issuing.pem")).unwrap();
+    for line in key.lines().filter(|line| !line.starts_with("-----")) {
+        assert!(!logged.contains(line), "a part of a key was logged");
+    }
+}
+
+/// What was logged, in memory.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ impl Reader<'_> {
         Some(kind)
     }
 
-    /// Only published; clients can sign nothing but these two (WIRE 1.3).
+    /// Only published; clients can sign nothing but these two.
     fn challenge(&mut self) -> Option<String> {
         let Located { at, value } = self.fields.text("challenge-claim", self.mistakes)?;
         if value != "sub" && value != "email" {
@@ -319,7 +319,7 @@ impl Reader<'_> {
         provider.clone().map(|provider| Facts::of(Profile::CiProvider(provider)))
     }
 
-    /// What is left is unknown, or belongs to another type (NT-31).
+    /// What is left is unknown, or belongs to another type.
     fn refuse_rest(mut self, kind: Option<IssuerType>) {
         for key in OF_SOME_TYPES {
             if !self.fields.has(key) {

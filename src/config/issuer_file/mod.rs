@@ -94,7 +94,7 @@ impl IssuerFile {
     /// What serving these issuers needs.
     ///
     /// # Errors
-    /// What the issuer table refuses, such as patterns that overlap (NT-38) and key sets without a
+    /// What the issuer table refuses, such as patterns that overlap and key sets without a
     /// usable key.
     pub fn for_serving(self) -> Result<(Vec<IssuerSettings>, Profiles), ConfigErrors> {
         let mut mistakes = Mistakes::in_file(&self.path);

@@ -1,4 +1,4 @@
-//! What may stand as the name of an issuer: a URL, or a pattern of URLs (NT-10, NT-11).
+//! What may stand as the name of an issuer: a URL, or a pattern of URLs.
 
 use std::net::IpAddr;
 
@@ -52,7 +52,7 @@ pub(super) fn check_origin(text: &str, allow_http: bool) -> Result<(), UrlFault>
 }
 
 /// Checks that an issuer may speak for `subject_host`: a host and its issuer belong to one owner if
-/// they are equal, or if they share more of their ends than anyone may register (NT-36).
+/// they are equal, or if they share more of their ends than anyone may register.
 /// `issuer` is the issuer's URL or pattern; no `*` of a pattern stands in what is shared, since none
 /// stands in what its owner registered.
 pub(super) fn check_speaks_for(issuer: &str, subject_host: &str) -> Result<(), DomainFault> {
@@ -82,7 +82,7 @@ pub(super) fn host(url: &str) -> &str {
 
 /// How many labels at the end anyone may register. Two, and three where the last two look like a
 /// registry's own (`co.uk`, `com.au`): without the list of public suffixes this is a guess, and it
-/// guesses towards refusing (NT-36).
+/// guesses towards refusing.
 fn registrable_labels(labels: &[&str]) -> usize {
     match labels {
         [.., second, top] if top.len() == 2 && second.len() <= 3 => 3,
