@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
 
 mod certificate;
+mod golden;
 mod refusals;
 mod reload;
 mod routes;

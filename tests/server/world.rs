@@ -75,12 +75,20 @@ impl World {
 
     /// `more` is added to the end of `mayfly.yaml`.
     pub(crate) async fn start_with(more: &str) -> Self {
+        Self::start_serving(issuers, more).await
+    }
+
+    /// `issuer_file` is written with the key of the world's issuers.
+    pub(crate) async fn start_serving(
+        issuer_file: impl FnOnce(&IssuerKey) -> String,
+        more: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let issuer_key = IssuerKey::generate();
         write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
         let log_key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
         log_key.write_new(&folder.path().join("log.pem")).unwrap();
-        fs::write(folder.path().join("issuers.yaml"), issuers(&issuer_key)).unwrap();
+        fs::write(folder.path().join("issuers.yaml"), issuer_file(&issuer_key)).unwrap();
         fs::write(folder.path().join("mayfly.yaml"), mayfly_yaml("issuing", more)).unwrap();
 
         let config = load(folder.path()).unwrap();
