@@ -274,7 +274,7 @@ async fn nt_07_nt_40_a_key_or_proof_that_is_wrong_is_refused_in_the_references_w
     let insecure = "The public key supplied in the request is insecure: ";
     let not_permitted = "signing algorithm not permitted: ";
     let verified = "The signature supplied in the request could not be verified: \
-                    it is not a signature by this key over 'jane-1' or 'jane@example.com'";
+                    it is not a signature by this key over 'jane@example.com' or 'jane-1'";
     for (what, body, text) in [
         ("no key", json!({ "credentials": { "oidcIdentityToken": token } }), parsed),
         ("empty key", request("", &proof), parsed),
