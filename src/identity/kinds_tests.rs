@@ -327,6 +327,26 @@ fn a_chainguard_identity_is_the_issuer_with_the_subject_behind_it() {
 }
 
 #[test]
+fn an_issuer_that_came_by_a_pattern_is_named_by_its_own_url() {
+    let pattern = "https://issuer.example.com/*";
+    let published = PublishedIssuer {
+        name: PublishedName::Wildcard(pattern.to_owned()),
+        audience: "sigstore".to_owned(),
+        challenge_claim: "sub".to_owned(),
+        spiffe_trust_domain: String::new(),
+        issuer_type: IssuerType::ChainguardIdentity,
+        subject_domain: String::new(),
+        skip_email_verification: false,
+    };
+    let profiles = Profiles::new([(published, Profile::Chainguard)]);
+    let issuer = "https://issuer.example.com/tenant-1";
+    let token = VerifiedToken::dangerous_unverified(issuer, pattern, json!({"sub": "a"}));
+    let identity = profiles.derive(token).unwrap();
+    let name = "https://issuer.example.com/tenant-1/a";
+    assert_eq!(plain_name(&identity), (NameKind::Uri, name));
+}
+
+#[test]
 fn a_chainguard_identity_with_an_address_may_sign_it_once_it_is_verified() {
     let claims = |email: Value, verified: Value| {
         derive_chainguard(json!({"sub": "s", "email": email, "email_verified": verified}))
