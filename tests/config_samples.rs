@@ -6,8 +6,8 @@ use std::{
 };
 
 use mayfly::{
-    config::{self, IssuerFile, IssuerKind, LoadOptions, LogChoice},
-    identity::{IssuerType, PublishedName},
+    config::{self, IssuerFile, LoadOptions, LogChoice},
+    identity::{IssuerType, Profile, PublishedName},
 };
 
 fn in_repository(path: &str) -> PathBuf {
@@ -56,7 +56,11 @@ fn the_yaml_issuer_sample_has_every_construct_and_can_be_served() {
         assert!(text.contains(construct), "{construct}");
     }
     let file = IssuerFile::load(&path).expect("the sample reads");
-    assert_eq!(file.issuers.len(), 11);
+    assert_eq!(file.issuers.len(), 21);
+    for kind in IssuerType::ALL {
+        let has = file.issuers.iter().any(|issuer| issuer.published.issuer_type == kind);
+        assert!(has, "the sample has no issuer of type {kind}");
+    }
     let (settings, profiles) = file.for_serving().expect("every type of it is built");
     assert_eq!(settings.len(), profiles.published().len());
 }
@@ -67,7 +71,7 @@ fn the_json_spelling_means_the_same_as_the_yaml_spelling() {
     let broker = &file.issuers[1];
     assert_eq!(broker.settings.name, "https://login.example.com/auth");
     assert_eq!(broker.settings.client_id, "sigstore");
-    let IssuerKind::Email(email) = &broker.kind else { panic!("{broker:?}") };
+    let Profile::Email(email) = &broker.profile else { panic!("{broker:?}") };
     assert!(email.skip_email_verification);
     assert_eq!(email.issuer_claim, "$.federated_claims.connector_id".parse().ok());
     let wildcard = PublishedName::Wildcard("https://agents.example.com/*".to_owned());
@@ -76,23 +80,25 @@ fn the_json_spelling_means_the_same_as_the_yaml_spelling() {
 }
 
 #[test]
-fn the_public_good_file_reads_unchanged_and_names_what_is_not_built() {
+fn the_public_good_file_can_be_served_unchanged() {
     let path = in_repository("../shared/data/fulcio-identity-config.yaml");
     if !path.exists() {
         println!("skipped: {} is not here", path.display());
         return;
     }
     let file = IssuerFile::load(&path).expect("the public-good file reads");
-    assert_eq!(file.issuers.len(), 31);
-    let not_built = |kind| {
-        let is_kind = |known: &IssuerKind| matches!(known, IssuerKind::NotBuilt(k) if *k == kind);
-        file.issuers.iter().filter(|issuer| is_kind(&issuer.kind)).count()
+    let (settings, profiles) = file.for_serving().expect("every type of it is built");
+    assert_eq!(settings.len(), 31);
+    let of_type = |kind| {
+        profiles.published().iter().filter(|published| published.issuer_type == kind).count()
     };
-    assert_eq!(not_built(IssuerType::Kubernetes), 7);
-    assert_eq!(not_built(IssuerType::ChainguardIdentity), 1);
-    let refused = file.for_serving().expect_err("some types are not built").to_string();
-    assert_eq!(refused.lines().count(), 8, "{refused}");
-    assert!(refused.contains("'https://issuer.enforce.dev': type 'chainguard-identity' is not"));
+    let counts = [
+        (IssuerType::Email, 7),
+        (IssuerType::CiProvider, 16),
+        (IssuerType::Kubernetes, 7),
+        (IssuerType::ChainguardIdentity, 1),
+    ];
+    assert_eq!(counts.map(|(kind, _)| (kind, of_type(kind))), counts);
 }
 
 /// Two readers, one meaning: ours keeps lines and refuses duplicates, but must not read anything

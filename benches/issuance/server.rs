@@ -70,7 +70,9 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Server, Box<dyn Erro
 
     let server = Process::start(&home.config_path)?;
     let target = target(address, &issuer)?;
-    // Discovery and the first pages of everything are not what a certificate costs.
+    // Discovery and the first pages of everything are not what a certificate costs. The first
+    // request fetches the issuer's keys; few may wait for that at once.
+    Connection::open(&target).await?.ask().await?;
     let warm_up = load.certificates.div_ceil(50).min(1_000);
     closed_loop(&target, load.connections, warm_up).await?;
 

@@ -1,11 +1,14 @@
 use std::{fmt, path::PathBuf};
 
 use crate::{
-    identity::{IssuerClaimError, IssuerType, SanTemplateError, TemplateError},
+    identity::{
+        IssuerClaimError, IssuerType, SanTemplateError, TemplateError, TrustDomainError,
+        UriOriginError,
+    },
     keys::KeyUriError,
     oidc::IssuerTableError,
     time::InvalidTimestamp,
-    x509::certificate::CertificateError,
+    x509::{certificate::CertificateError, names::NameError},
 };
 
 /// Every mistake of a configuration, never an empty list. `Display` has one line for each:
@@ -130,8 +133,6 @@ pub enum Fault {
     OutOfRange { key: String, range: String },
     #[error("{what} is not built in this version of mayfly")]
     NotBuilt { what: &'static str },
-    #[error("issuer '{issuer}': type '{kind}' is not built in this version of mayfly")]
-    TypeNotBuilt { issuer: String, kind: IssuerType },
     #[error("'{key}' is not a time: {source}")]
     Time { key: &'static str, source: InvalidTimestamp },
     #[error("'retire' is not after 'activate'")]
@@ -162,6 +163,14 @@ pub enum Fault {
     SpiffePattern,
     #[error("'ci-provider' is '{name}', but ci-issuer-metadata has no such entry{suggestion}")]
     UnknownProvider { name: String, suggestion: Suggestion },
+    #[error("'subject-domain' is no origin such as https://example.com: {source}")]
+    SubjectOrigin { source: UriOriginError },
+    #[error("'subject-domain' is no host name such as example.com: {source}")]
+    SubjectHost { source: NameError },
+    #[error("'subject-domain' is {subject}, which the issuer cannot speak for: {reason}")]
+    SubjectDomain { subject: String, reason: DomainFault },
+    #[error("'spiffe-trust-domain': {source}")]
+    TrustDomain { source: TrustDomainError },
     #[error("issuer-claim: {source}")]
     IssuerClaim { source: IssuerClaimError },
     #[error("template: {source}")]
@@ -174,6 +183,15 @@ pub enum Fault {
     KeySet,
     #[error("'{first}' and '{second}' contradict each other")]
     Contradiction { first: &'static str, second: &'static str },
+}
+
+/// Why an issuer cannot speak for a domain.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DomainFault {
+    #[error("its scheme is not the issuer's")]
+    Scheme,
+    #[error("it shares no more of its end with the issuer's host than anyone may register")]
+    Host,
 }
 
 /// What is wrong with a URL or a pattern.

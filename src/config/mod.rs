@@ -23,8 +23,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use fault::{ConfigErrors, Fault, Mistake, Position, Suggestion, UrlFault};
-pub use issuer_file::{Issuer, IssuerFile, IssuerKind};
+pub use fault::{ConfigErrors, DomainFault, Fault, Mistake, Position, Suggestion, UrlFault};
+pub use issuer_file::{Issuer, IssuerFile};
 pub use passphrase::{PassphraseError, PassphraseSource};
 
 use crate::{
@@ -130,7 +130,7 @@ pub struct LoadOptions {
 /// Reads `mayfly.yaml` at `path`, and the issuer file and chains that it names.
 ///
 /// # Errors
-/// Every mistake in these files, and every issuer whose type is not built in this version.
+/// Every mistake in these files.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
     server_file::load(path, options)
 }

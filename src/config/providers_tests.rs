@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{IssuerFile, IssuerKind};
+use super::IssuerFile;
 use crate::{
     identity::{Identity, IdentityError, Profiles},
     oidc::VerifiedToken,
@@ -17,11 +17,8 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/issuers.yaml")
 const PUBLIC_GOOD: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/fulcio-identity-config.yaml");
 
-/// The profiles of an issuer file, without the issuers whose type is not built.
 fn profiles(path: &str) -> Profiles {
-    let mut file = IssuerFile::load(Path::new(path)).unwrap();
-    file.issuers.retain(|issuer| !matches!(issuer.kind, IssuerKind::NotBuilt(_)));
-    file.for_serving().unwrap().1
+    IssuerFile::load(Path::new(path)).unwrap().for_serving().unwrap().1
 }
 
 /// The sample, and the public-good file where it is at hand.

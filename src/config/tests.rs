@@ -3,7 +3,10 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{fields::pascal_case, *};
-use crate::{identity::IssuerType, oidc::KeyOrigin};
+use crate::{
+    identity::{IssuerType, Profile},
+    oidc::KeyOrigin,
+};
 
 const ISSUERS: &str = "\
 oidc-issuers:
@@ -367,29 +370,181 @@ fn nt_31_issuer_claim_is_for_email_issuers_only() {
     }
 }
 
+/// What [`ISSUERS`] needs beside its type to be of this kind.
+fn of_kind(kind: IssuerType) -> String {
+    let extra = match kind {
+        IssuerType::Uri => "subject-domain: https://example.com",
+        IssuerType::Username => "subject-domain: example.com",
+        IssuerType::Spiffe => "spiffe-trust-domain: prod.example.com",
+        IssuerType::CiProvider => {
+            let (_, metadata) = CI.split_once("ci-issuer-metadata").unwrap();
+            let issuer = with_lines("ci-provider: ci").replace("email", kind.as_str());
+            return format!("{issuer}ci-issuer-metadata{metadata}");
+        }
+        _ => return ISSUERS.replace("email", kind.as_str()),
+    };
+    with_lines(extra).replace("email", kind.as_str())
+}
+
+/// The same under a pattern instead of a URL.
+fn pattern_of_kind(kind: IssuerType) -> String {
+    of_kind(kind)
+        .replace("oidc-issuers", "meta-issuers")
+        .replace("    issuer-url: https://accounts.example.com\n", "")
+        .replace("https://accounts.example.com:", "https://*.accounts.example.com:")
+}
+
 #[test]
-fn a_type_that_is_not_built_reads_but_is_refused_by_name_where_it_is_used() {
+fn every_type_can_be_served_and_all_but_spiffe_by_a_pattern() {
     for kind in IssuerType::ALL {
-        let extra = match kind {
-            IssuerType::Email | IssuerType::CiProvider => continue,
-            IssuerType::Uri | IssuerType::Username => "subject-domain: example.com",
-            IssuerType::Spiffe => "spiffe-trust-domain: example.com",
-            _ => "contact: x",
-        };
-        let issuers = with_lines(extra).replace("email", kind.as_str());
-        let file = IssuerFile::parse(&issuers, Path::new("i.yaml")).unwrap();
-        assert!(matches!(file.issuers[0].kind, IssuerKind::NotBuilt(known) if known == kind));
-        let refused = file.for_serving().unwrap_err().to_string();
-        let expected = format!(
-            "i.yaml:2:3: issuer 'https://accounts.example.com': type '{kind}' is not built in \
-             this version of mayfly"
-        );
-        assert_eq!(refused, expected);
+        let file = IssuerFile::parse(&of_kind(kind), Path::new("i.yaml")).unwrap();
+        let (settings, profiles) = file.for_serving().unwrap();
+        assert_eq!((settings.len(), profiles.published().len()), (1, 1));
+        let published = &profiles.published()[0];
+        assert_eq!(published.issuer_type, kind);
+        let challenge = if kind == IssuerType::Email { "email" } else { "sub" };
+        assert_eq!(published.challenge_claim, challenge, "{kind}");
+        let told = of_kind(kind) + "    challenge-claim: email\n";
+        if kind != IssuerType::CiProvider {
+            let file = IssuerFile::parse(&told, Path::new("i.yaml")).unwrap();
+            assert_eq!(file.issuers[0].published.challenge_claim, "email");
+        }
+
+        let pattern = pattern_of_kind(kind);
+        let outcome =
+            IssuerFile::parse(&pattern, Path::new("i.yaml")).and_then(IssuerFile::for_serving);
+        if kind == IssuerType::Spiffe {
+            let refused = outcome.unwrap_err().to_string();
+            assert!(refused.contains("many issuers speak for one trust domain"), "{refused}");
+        } else {
+            outcome.unwrap();
+        }
     }
     assert_issuer_mistake(
         &ISSUERS.replace("email", "e-mail"),
         "5:11: 'type' is 'e-mail', which is not an issuer type - did you mean 'email'?",
     );
+}
+
+#[test]
+fn what_a_type_needs_is_published_as_it_was_written() {
+    for (kind, subject_domain, trust_domain) in [
+        (IssuerType::Uri, "https://example.com", ""),
+        (IssuerType::Username, "example.com", ""),
+        (IssuerType::Spiffe, "", "prod.example.com"),
+        (IssuerType::Kubernetes, "", ""),
+    ] {
+        let file = IssuerFile::parse(&of_kind(kind), Path::new("i.yaml")).unwrap();
+        let published = &file.issuers[0].published;
+        assert_eq!(published.subject_domain, subject_domain);
+        assert_eq!(published.spiffe_trust_domain, trust_domain);
+    }
+}
+
+#[test]
+fn a_key_of_one_type_is_refused_for_every_other() {
+    for (key, value, owners) in [
+        ("ci-provider", "ci", &[IssuerType::CiProvider][..]),
+        ("issuer-claim", "$.a", &[IssuerType::Email]),
+        ("skip-email-verification", "true", &[IssuerType::Email]),
+        ("spiffe-trust-domain", "example.com", &[IssuerType::Spiffe]),
+        ("subject-domain", "example.com", &[IssuerType::Uri, IssuerType::Username]),
+    ] {
+        for kind in IssuerType::ALL.into_iter().filter(|kind| !owners.contains(kind)) {
+            let line = format!("    {key}: {value}\n    client-id");
+            let found = issuer_mistakes(&of_kind(kind).replace("    client-id", &line));
+            let expected = format!("an issuer of type '{kind}' cannot have '{key}'");
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert!(found[0].contains(&expected), "{found:#?}");
+        }
+        for owner in owners.iter().filter(|owner| **owner != IssuerType::Email) {
+            let lines = of_kind(*owner);
+            let without: Vec<_> =
+                lines.lines().filter(|line| !line.starts_with(&format!("    {key}"))).collect();
+            let expected = format!("an issuer needs the key '{key}'");
+            assert_issuer_mistake(&without.join("\n"), &expected);
+        }
+    }
+}
+
+/// The issuer file of one entry whose type has a `subject-domain`.
+fn speaks_for(issuer: &str, kind: &str, domain: &str) -> String {
+    ISSUERS.replace("https://accounts.example.com", issuer).replace("email", kind)
+        + &format!("    subject-domain: '{domain}'\n")
+}
+
+#[test]
+fn nt_36_an_issuer_speaks_for_its_own_domain_only() {
+    let beyond = "shares no more of its end with the issuer's host than anyone may register";
+    for (issuer, domain) in [
+        ("https://accounts.example.com", "example.org"),
+        ("https://accounts.example.com", "example.com.evil.example"),
+        ("https://accounts.example.com", "notexample.com"),
+        ("https://accounts.example.com", "com"),
+        // One registry, two owners; and the registry itself.
+        ("https://accounts.bank.co.uk", "evil.co.uk"),
+        ("https://accounts.bank.co.uk", "co.uk"),
+        ("https://login.bank.com.au", "shop.com.au"),
+        ("https://evil.co.jp", "bank.co.jp"),
+        // Addresses and single words have no owner that their ends could tell.
+        ("https://10.1.2.3", "9.1.2.3"),
+        ("https://issuer", "other"),
+        ("https://issuer.example.com", "localhost"),
+    ] {
+        assert_issuer_mistake(&speaks_for(issuer, "username", domain), beyond);
+        let origin = format!("https://{domain}");
+        assert_issuer_mistake(&speaks_for(issuer, "uri", &origin), beyond);
+    }
+    for (issuer, domain) in [
+        ("https://accounts.example.com", "example.com"),
+        ("https://accounts.example.com", "accounts.example.com"),
+        ("https://accounts.example.com", "users.example.com"),
+        ("https://example.com:8443/realm", "users.example.com"),
+        ("https://login.bank.co.uk", "bank.co.uk"),
+        ("https://bank.co.uk", "bank.co.uk"),
+        ("https://issuer", "issuer"),
+    ] {
+        let text = speaks_for(issuer, "username", domain);
+        assert!(IssuerFile::parse(&text, Path::new("i.yaml")).is_ok(), "{issuer} {domain}");
+        let text = speaks_for(issuer, "uri", &format!("https://{domain}"));
+        assert!(IssuerFile::parse(&text, Path::new("i.yaml")).is_ok(), "{issuer} {domain}");
+    }
+    let other_address = speaks_for("https://[::1]", "uri", "https://[::2]");
+    assert_issuer_mistake(&other_address, beyond);
+}
+
+#[test]
+fn nt_36_a_pattern_speaks_for_what_no_star_of_it_reaches() {
+    let text = pattern("https://*.users.example.com").replace("email", "username");
+    for (domain, fits) in [
+        ("example.com", true),
+        ("users.example.com", true),
+        ("evil.example", false),
+        ("bank.co.uk", false),
+    ] {
+        let text = format!("{text}    subject-domain: {domain}\n");
+        let outcome = IssuerFile::parse(&text, Path::new("i.yaml"));
+        assert_eq!(outcome.is_ok(), fits, "{domain}");
+    }
+}
+
+#[test]
+fn a_subject_domain_has_the_form_of_its_type() {
+    let issuer = "https://accounts.example.com";
+    for (kind, domain, expected) in [
+        ("uri", "example.com", "'subject-domain' is no origin such as https://example.com"),
+        ("uri", "https://example.com/users", "it has a path or a query"),
+        ("uri", "http://example.com", "its scheme is not the issuer's"),
+        ("uri", "spiffe://example.com", "its scheme is not the issuer's"),
+        ("username", "https://example.com", "'subject-domain' is no host name such as example.com"),
+        ("username", "a!example.com", "'subject-domain' is no host name"),
+    ] {
+        assert_issuer_mistake(&speaks_for(issuer, kind, domain), expected);
+    }
+    for domain in ["Example.com", "example.com/x", "https://example.com", "'*.example.com'"] {
+        let text = of_kind(IssuerType::Spiffe).replace("prod.example.com", domain);
+        assert_issuer_mistake(&text, "no SPIFFE trust domain such as");
+    }
 }
 
 #[test]
@@ -467,7 +622,7 @@ fn nt_32_a_meta_issuer_skips_verification_only_where_it_says_so() {
     let skipping = pattern("https://*.a.example.com") + "    skip-email-verification: true\n";
     for (text, expected) in [(pattern("https://*.a.example.com"), false), (skipping, true)] {
         let file = IssuerFile::parse(&text, Path::new("i.yaml")).unwrap();
-        let IssuerKind::Email(email) = &file.issuers[0].kind else { panic!("{file:?}") };
+        let Profile::Email(email) = &file.issuers[0].profile else { panic!("{file:?}") };
         assert_eq!(email.skip_email_verification, expected);
         assert_eq!(file.issuers[0].published.skip_email_verification, expected);
     }

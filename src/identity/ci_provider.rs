@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     IdentityError, Name, SanTemplate, Template, claim,
     error::RenderedPlace,
+    path,
     template::{Piece, Values},
 };
 use crate::{
@@ -21,8 +22,25 @@ pub struct CiProvider {
 #[derive(Debug)]
 struct Templates {
     defaults: HashMap<String, String>,
-    extensions: Vec<(ExtensionField, Template)>,
+    extensions: Vec<Extension>,
     san: SanTemplate,
+}
+
+/// What one extension says.
+#[derive(Debug)]
+pub(super) struct Extension {
+    pub(super) field: ExtensionField,
+    pub(super) written: Written,
+    pub(super) template: Template,
+}
+
+/// How values stand in an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// As they are.
+    AsText,
+    /// Percent-encoded where a path cannot hold them.
+    AsUri,
 }
 
 impl CiProvider {
@@ -32,41 +50,60 @@ impl CiProvider {
         extensions: Vec<(ExtensionField, Template)>,
         san: SanTemplate,
     ) -> Self {
+        let extensions = extensions.into_iter().map(|(field, template)| Extension {
+            field,
+            written: Written::AsText,
+            template,
+        });
+        Self::of(defaults, extensions.collect(), san)
+    }
+
+    pub(super) fn of(
+        defaults: HashMap<String, String>,
+        extensions: Vec<Extension>,
+        san: SanTemplate,
+    ) -> Self {
         Self { templates: Arc::new(Templates { defaults, extensions, san }) }
     }
 
     pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
-        let Templates { defaults, extensions: templates, san } = &*self.templates;
+        let Templates { defaults, extensions: said, san } = &*self.templates;
         let values = Merged { claims: token.claims(), defaults };
         let san = san.render(&values)?;
         let mut extensions = FulcioExtensions::default();
-        for (field, template) in templates {
+        for extension in said {
             // An empty value is no extension: `set` leaves it out.
-            extensions.set(*field, extension_value(*field, template, &values)?);
+            extensions.set(extension.field, extension.value(&values)?);
         }
         // The issuer is always the token's own, whatever a template might say of it.
         Ok(Name { san, extensions, issuer: token.issuer().to_owned() })
     }
 }
 
-fn extension_value(
-    field: ExtensionField,
-    template: &Template,
-    values: &Merged<'_>,
-) -> Result<String, IdentityError> {
-    let mut rendered = String::new();
-    template.render(values, &mut |piece| {
-        match piece {
-            Piece::Text(text) => rendered.push_str(text),
-            Piece::Value { claim, value } => rendered.push_str(claim::printable(claim, &value)?),
-        }
-        if rendered.len() > MAX_EXTENSION_BYTES {
-            let place = RenderedPlace::Extension(field);
-            return Err(IdentityError::TooLong { place, limit_bytes: MAX_EXTENSION_BYTES });
-        }
-        Ok(())
-    })?;
-    Ok(rendered)
+impl Extension {
+    fn value(&self, values: &Merged<'_>) -> Result<String, IdentityError> {
+        let mut rendered = String::new();
+        self.template.render(values, &mut |piece| {
+            match piece {
+                Piece::Text(text) => rendered.push_str(text),
+                Piece::Value { claim, value } => {
+                    let value = claim::printable(claim, &value)?;
+                    match self.written {
+                        Written::AsText => rendered.push_str(value),
+                        Written::AsUri => {
+                            value.chars().for_each(|c| path::push_encoded(&mut rendered, c));
+                        }
+                    }
+                }
+            }
+            if rendered.len() > MAX_EXTENSION_BYTES {
+                let place = RenderedPlace::Extension(self.field);
+                return Err(IdentityError::TooLong { place, limit_bytes: MAX_EXTENSION_BYTES });
+            }
+            Ok(())
+        })?;
+        Ok(rendered)
+    }
 }
 
 /// Claims first, then defaults: a token that names its own region or server wins.

@@ -2,9 +2,7 @@
 
 use std::str::FromStr;
 
-use serde_json::Value;
-
-use super::{EmailVerifiedFault, IdentityError, Name, NameOrigin, UnusableClaim, claim};
+use super::{IdentityError, Name, NameOrigin, claim};
 use crate::{
     oidc::VerifiedToken,
     x509::{FulcioExtensions, SubjectAltName},
@@ -22,9 +20,9 @@ pub struct Email {
 impl Email {
     pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
         let claims = token.claims();
-        let email = text_claim("email", claims.value("email"))?;
+        let email = claim::text("email", claims.value("email"))?;
         if !self.skip_email_verification {
-            check_verified(claims.value("email_verified"))?;
+            claim::check_verified(claims.value("email_verified"))?;
         }
         let san = SubjectAltName::email(email)
             .map_err(|reason| IdentityError::Name { origin: NameOrigin::EmailClaim, reason })?;
@@ -74,32 +72,6 @@ impl IssuerClaim {
         let start = first.and_then(|name| token.claims().value(name));
         let found = rest.unwrap_or_default().iter().fold(start, |at, name| at?.get(name));
         let path = self.members.join(".");
-        claim::printable(&path, text_claim(&path, found)?)
-    }
-}
-
-/// Accepts what providers send for yes: the boolean (OpenID Connect Core, 5.1), and the strings
-/// "true" and "True" that some send instead. Everything else is no.
-fn check_verified(claim: Option<&Value>) -> Result<(), IdentityError> {
-    let fault = match claim {
-        Some(Value::Bool(true)) => return Ok(()),
-        Some(Value::String(text)) if text == "true" || text == "True" => return Ok(()),
-        None | Some(Value::Null) => EmailVerifiedFault::Missing,
-        Some(Value::Bool(false)) => EmailVerifiedFault::False,
-        Some(Value::String(text)) if text == "false" || text == "False" => {
-            EmailVerifiedFault::False
-        }
-        Some(_) => EmailVerifiedFault::Unknown,
-    };
-    Err(IdentityError::EmailNotVerified { fault })
-}
-
-fn text_claim<'t>(name: &str, value: Option<&'t Value>) -> Result<&'t str, IdentityError> {
-    let unusable = |reason| IdentityError::UnusableClaim { claim: name.to_owned(), reason };
-    match value {
-        None | Some(Value::Null) => Err(IdentityError::MissingClaim { claim: name.to_owned() }),
-        Some(Value::String(text)) if text.is_empty() => Err(unusable(UnusableClaim::Empty)),
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(unusable(UnusableClaim::NotAString)),
+        claim::printable(&path, claim::text(&path, found)?)
     }
 }

@@ -41,6 +41,15 @@ pub enum IdentityError {
     /// A verifier that normalises paths would read another name.
     #[error("the subject alternative name would contain a path segment '.' or '..'")]
     DotSegment,
+    /// A verifier that joins paths would read another name.
+    #[error("the subject alternative name would contain an empty path segment ('//')")]
+    EmptySegment,
+    /// The issuer may not speak for this name.
+    #[error("the claim 'sub' of the token does not begin with '{expected}', as the issuer's must")]
+    ForeignSubject {
+        /// What the operator lets this issuer speak for: `scheme://host`.
+        expected: String,
+    },
     /// Several claims together are longer than any honest value.
     #[error("the claims yield more than {limit_bytes} bytes for the {place}")]
     TooLong {
@@ -56,14 +65,23 @@ pub enum IdentityError {
 pub enum NameOrigin {
     /// The claim `email`.
     EmailClaim,
+    /// The claim `sub`.
+    SubjectClaim,
     /// What the issuer's template made of several claims.
     Template,
+    /// The issuer with the claim `sub` behind it.
+    IssuerAndSubject,
+    /// The namespace and the service account in the claim `kubernetes.io`.
+    ServiceAccount,
 }
 
 impl std::fmt::Display for NameOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::EmailClaim => "the claim 'email' of the token",
+            Self::SubjectClaim => "the claim 'sub' of the token",
+            Self::IssuerAndSubject => "the issuer joined with the claim 'sub' of the token",
+            Self::ServiceAccount => "the service account that the token names",
             Self::Template => "what the issuer's template makes of the token's claims",
         })
     }
@@ -96,6 +114,21 @@ pub enum UnusableClaim {
     /// `?`, `#`, `%`, `\` and white space mean something else in a URI than in the claim.
     #[error("contains white space or one of \\ ? # %, which would change the name")]
     UriDelimiter,
+    /// Kubernetes names are lower-case letters, digits and `-`, of a service account also dots.
+    #[error("is not a name that Kubernetes gives")]
+    NotAKubernetesName,
+    /// SPIFFE-ID, section 2.
+    #[error("is not a SPIFFE ID of a workload: spiffe://trust-domain/path")]
+    NotASpiffeId,
+    /// An id that counts from one.
+    #[error("is not a whole number above zero")]
+    NotAnId,
+    /// Another value would change what the name means.
+    #[error("is none of {}", known.join(", "))]
+    NotKnown {
+        /// The values that there are.
+        known: &'static [&'static str],
+    },
 }
 
 /// How `email_verified` fails to be `true`.

@@ -25,7 +25,7 @@ pub struct UnknownIssuerType {
 }
 
 impl IssuerType {
-    /// Every type there is, built or not.
+    /// Every type there is.
     pub const ALL: [Self; 11] = [
         Self::Email,
         Self::CiProvider,

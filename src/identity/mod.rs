@@ -4,27 +4,39 @@
 //! missing or wrong. Knows nothing of keys, proofs, signatures and files.
 //!
 //! A profile says how the claims of one kind of issuer become a name. Each kind is one small file
-//! (`email`, `ci_provider`) that answers with a `Name`; what all kinds share is done here, once:
-//! the issuer (1.1, 1.8) and the token's subject (1.24) in the extensions, and the challenges.
+//! (`email`, `kubernetes`, …) that answers with a `Name`; what all kinds share is done here, once:
+//! the issuer (1.1, 1.8) and the token's subject (1.24) in the extensions, and the challenges. What
+//! names have in common is in `path` and `claim`.
 
+mod chainguard;
 mod ci_provider;
 mod claim;
 mod email;
 mod error;
+mod fixed_ci;
 mod issuer_type;
+mod kubernetes;
+mod path;
 mod published;
 mod san_template;
+mod spiffe;
 mod template;
+mod uri;
+mod username;
 
 use std::collections::HashMap;
 
 pub use ci_provider::CiProvider;
 pub use email::{Email, IssuerClaim, IssuerClaimError};
 pub use error::{EmailVerifiedFault, IdentityError, NameOrigin, RenderedPlace, UnusableClaim};
+pub use fixed_ci::FixedCi;
 pub use issuer_type::{IssuerType, UnknownIssuerType};
 pub use published::{PublishedIssuer, PublishedName};
 pub use san_template::{SanTemplate, SanTemplateError};
+pub use spiffe::{Spiffe, TrustDomainError};
 pub use template::{Template, TemplateError, TemplateFault};
+pub use uri::{Uri, UriOriginError};
+pub use username::Username;
 
 use crate::{
     oidc::{Claims, VerifiedToken},
@@ -83,13 +95,40 @@ pub struct Profiles {
     published: Vec<PublishedIssuer>,
 }
 
-/// How the claims of one issuer become a name. More kinds to come, each in its own file.
+/// How the claims of one issuer become a name; each kind is one file.
 #[derive(Clone, Debug)]
 pub enum Profile {
     /// `type: email`.
     Email(Email),
     /// `type: ci-provider`.
     CiProvider(CiProvider),
+    /// `type: uri`.
+    Uri(Uri),
+    /// `type: username`.
+    Username(Username),
+    /// `type: spiffe`.
+    Spiffe(Spiffe),
+    /// `type: kubernetes`.
+    Kubernetes,
+    /// `type: chainguard-identity`.
+    Chainguard,
+    /// `type: github-workflow`, `gitlab-pipeline`, `buildkite-job` or `codefresh-workflow`.
+    FixedCi(FixedCi),
+}
+
+impl Profile {
+    fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
+        match self {
+            Self::Email(email) => email.name(token),
+            Self::CiProvider(provider) => provider.name(token),
+            Self::Uri(uri) => uri.name(token),
+            Self::Username(username) => username.name(token),
+            Self::Spiffe(spiffe) => spiffe.name(token),
+            Self::Kubernetes => kubernetes::name(token),
+            Self::Chainguard => chainguard::name(token),
+            Self::FixedCi(provider) => provider.name(token),
+        }
+    }
 }
 
 impl Profiles {
@@ -112,10 +151,7 @@ impl Profiles {
         let profile = self.by_issuer.get(token.configured_as()).ok_or_else(|| {
             IdentityError::NoProfile { configured_as: token.configured_as().to_owned() }
         })?;
-        let Name { san, mut extensions, issuer } = match profile {
-            Profile::Email(email) => email.name(&token)?,
-            Profile::CiProvider(provider) => provider.name(&token)?,
-        };
+        let Name { san, mut extensions, issuer } = profile.name(&token)?;
         extensions.set(ExtensionField::Issuer, issuer);
         // 1.24 is the raw `sub` whatever the type: it tells apart what a template may not.
         let subject = claim::printable("sub", token.subject())?;
@@ -139,6 +175,14 @@ struct Name {
     issuer: String,
 }
 
+impl Name {
+    /// A name of a kind that has nothing more to say.
+    fn alone(san: SubjectAltName, token: &VerifiedToken) -> Self {
+        let issuer = token.issuer().to_owned();
+        Self { san, extensions: FulcioExtensions::default(), issuer }
+    }
+}
+
 fn challenges(token: &VerifiedToken) -> Vec<String> {
     let subject = token.subject();
     let email = token.claims().value("email").and_then(serde_json::Value::as_str);
@@ -147,5 +191,7 @@ fn challenges(token: &VerifiedToken) -> Vec<String> {
     email.into_iter().chain([subject]).map(str::to_owned).collect()
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod tests;

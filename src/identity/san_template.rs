@@ -19,8 +19,9 @@
 //! refused, two values never meet in one name.
 
 use super::{
-    IdentityError, Template, TemplateError, UnusableClaim,
+    IdentityError, Template, TemplateError, UnusableClaim, claim,
     error::{NameOrigin, RenderedPlace},
+    path,
     template::{Part, Piece, Values},
 };
 use crate::x509::SubjectAltName;
@@ -79,22 +80,22 @@ impl SanTemplate {
         self.template.render(values, &mut |piece| {
             match piece {
                 Piece::Text(text) => uri.push_str(text),
-                Piece::Value { claim, value } => {
-                    let path = if std::mem::take(&mut host_pending) {
+                Piece::Value { claim: name, value } => {
+                    let behind_host = if std::mem::take(&mut host_pending) {
                         self.push_host(&mut uri, &value)
                     } else if value.is_empty() {
                         Err(UnusableClaim::Empty)
                     } else {
                         Ok(value.as_str())
                     };
-                    path.and_then(|path| push_path(&mut uri, path)).map_err(|reason| {
-                        IdentityError::UnusableClaim { claim: claim.to_owned(), reason }
-                    })?;
+                    behind_host
+                        .and_then(|value| path::push(&mut uri, value))
+                        .map_err(|reason| claim::unusable(name, reason))?;
                 }
             }
             within_limit(&uri)
         })?;
-        if has_dot_segment(&uri) {
+        if path::has_dot_segment(&uri) {
             return Err(IdentityError::DotSegment);
         }
         SubjectAltName::uri(&uri)
@@ -161,26 +162,6 @@ fn is_plain_authority(authority: &str) -> bool {
     !host.is_empty() && host.bytes().all(plain) && port_fits
 }
 
-/// Appends what stands behind the host.
-fn push_path(uri: &mut String, value: &str) -> Result<(), UnusableClaim> {
-    for c in value.chars() {
-        match c {
-            c if c.is_control() => return Err(UnusableClaim::ControlCharacter),
-            '\\' | '?' | '#' | '%' => return Err(UnusableClaim::UriDelimiter),
-            // A plain space stands in names of projects and files, and becomes `%20`.
-            c if c.is_whitespace() && c != ' ' => return Err(UnusableClaim::UriDelimiter),
-            c if c.is_ascii_alphanumeric() || PATH_PUNCTUATION.contains(c) => uri.push(c),
-            c => {
-                let mut utf8 = [0; 4];
-                for byte in c.encode_utf8(&mut utf8).bytes() {
-                    uri.push_str(&format!("%{byte:02X}"));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 fn within_limit(uri: &str) -> Result<(), IdentityError> {
     if uri.len() > MAX_SAN_BYTES {
         let place = RenderedPlace::SubjectAltName;
@@ -188,14 +169,6 @@ fn within_limit(uri: &str) -> Result<(), IdentityError> {
     }
     Ok(())
 }
-
-/// A verifier that normalises paths would read another name.
-fn has_dot_segment(uri: &str) -> bool {
-    uri.split('/').any(|segment| segment == "." || segment == "..")
-}
-
-/// `pchar` of RFC 3986, 3.3, and the slash, without letters, digits and percent-encoding.
-const PATH_PUNCTUATION: &str = "-._~!$&'()*+,;=:@/";
 
 /// Longer than any honest name; verifiers keep names in logs and policies.
 const MAX_SAN_BYTES: usize = 2048;

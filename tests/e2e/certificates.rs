@@ -99,7 +99,7 @@ fn assert_chain_is_the_ceremonys(mayfly: &Mayfly, chain: &[String]) {
     assert!(chain.iter().all(|pem| !pem.ends_with('\n')), "without the last line break");
 }
 
-fn openssl_verify(mayfly: &Mayfly, leaf: &Path) -> Vec<String> {
+pub(crate) fn openssl_verify(mayfly: &Mayfly, leaf: &Path) -> Vec<String> {
     let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
     let mut arguments: Vec<String> =
         ["verify", "-x509_strict", "-check_ss_sig", "-purpose", "any"].map(str::to_owned).to_vec();
@@ -117,18 +117,30 @@ fn assert_same_key(leaf: &Path, key: &Path) {
 }
 
 /// Not a notice on the certificate, nor on it and its issuer together.
-fn assert_pkilint_finds_nothing(mayfly: &Mayfly, leaf: &Path) {
+pub(crate) fn assert_pkilint_finds_nothing(mayfly: &Mayfly, leaf: &Path) {
+    assert_eq!(pkilint_findings(mayfly, leaf), Vec::<String>::new());
+}
+
+/// The codes of what pkilint finds in the certificate, then in it and its issuer together.
+pub(crate) fn pkilint_findings(mayfly: &Mayfly, leaf: &Path) -> Vec<String> {
     let (issuer, leaf) = (mayfly.path("keys/intermediate.pem"), leaf.to_str().unwrap());
     let options = ["lint", "-s", "NOTICE", "-f", "JSON"];
     let alone = [&options[..], &[leaf]].concat();
     let with_issuer = [&options[..], &[issuer.to_str().unwrap(), leaf]].concat();
+    let mut codes = Vec::new();
     for (linter, arguments) in
         [("lint_pkix_cert", alone), ("lint_pkix_signer_signee_cert_chain", with_issuer)]
     {
         // Its exit code is the number of findings.
-        let report: Value = serde_json::from_str(&run(venv(linter), &arguments).success()).unwrap();
-        assert_eq!(report, json!({"results": []}));
+        let outcome = run(venv(linter), &arguments);
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let results = report["results"].as_array().unwrap();
+        assert_eq!(outcome.succeeded, results.is_empty(), "{report}");
+        let findings =
+            results.iter().flat_map(|result| result["finding_descriptions"].as_array().unwrap());
+        codes.extend(findings.map(|finding| finding["code"].as_str().unwrap().to_owned()));
     }
+    codes
 }
 
 /// The judges above can also say no.

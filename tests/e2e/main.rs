@@ -15,6 +15,7 @@ mod support;
 mod certificates;
 mod ci;
 mod crash;
+mod identities;
 mod javascript;
 mod lenient_provider;
 mod python;

@@ -1,7 +1,7 @@
 """Prints as JSON what python cryptography reads in a certificate: certificate_facts.py LEAF_PEM
 
 `extensions` maps the OID to {critical, value}. The value of a Fulcio extension (arc
-1.3.6.1.4.1.57264.1) is its text: raw for 1 to 6, a DER UTF8String from 8 on; of others, its hex.
+1.3.6.1.4.1.57264.1) is its text: raw for 1 to 6, a DER UTF8String from 8 on; of others, its hex. An otherName is its OID and its UTF8String.
 """
 
 import json
@@ -35,6 +35,13 @@ def value_of(extension: x509.Extension) -> str:
     return fulcio_text(int(oid.removeprefix(FULCIO)), der) if oid.startswith(FULCIO) else der.hex()
 
 
+def name_text(name: x509.GeneralName) -> str:
+    if not isinstance(name, x509.OtherName):
+        return str(name.value)
+    assert name.value[0] == UTF8_STRING and name.value[1] == len(name.value) - 2 < 0x80
+    return f"{name.type_id.dotted_string} {name.value[2:].decode()}"
+
+
 with open(sys.argv[1], "rb") as file:
     leaf = x509.load_pem_x509_certificate(file.read())
 names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -45,7 +52,7 @@ json.dump(
         "subject": leaf.subject.rfc4514_string(),
         "issuer": leaf.issuer.rfc4514_string(),
         "lifetime_seconds": (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds(),
-        "names": [[type(name).__name__, str(name.value)] for name in names],
+        "names": [[type(name).__name__, name_text(name)] for name in names],
         "order": [extension.oid.dotted_string for extension in leaf.extensions],
         "extensions": {
             extension.oid.dotted_string: {

@@ -16,7 +16,7 @@ fn extension<'a>(certificate: &'a X509Certificate<'_>, oid: &str) -> Option<&'a 
     found.map(|each| each.value)
 }
 
-fn utf8(der: &[u8]) -> &str {
+pub(crate) fn utf8(der: &[u8]) -> &str {
     assert_eq!((der[0], usize::from(der[1])), (0x0c, der.len() - 2), "a short UTF8String");
     std::str::from_utf8(&der[2..]).unwrap()
 }

@@ -13,6 +13,7 @@
 mod certificate;
 mod connections;
 mod faults;
+mod golden;
 mod load;
 mod ports;
 mod process;

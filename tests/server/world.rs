@@ -78,9 +78,20 @@ impl World {
         Self::start_as(|yaml| format!("{yaml}{more}")).await
     }
 
+    /// `issuer_file` is written with the key of the world's issuers.
+    pub(crate) async fn start_serving(
+        issuer_file: impl FnOnce(&IssuerKey) -> String,
+        more: &str,
+    ) -> Self {
+        Self::over(furnish_with(issuer_file, |yaml| format!("{yaml}{more}")).await).await
+    }
+
     /// With `mayfly.yaml` as `change` makes it.
     pub(crate) async fn start_as(change: impl FnOnce(String) -> String) -> Self {
-        let (folder, issuer_key) = furnish(change).await;
+        Self::over(furnish(change).await).await
+    }
+
+    async fn over((folder, issuer_key): (TempDir, IssuerKey)) -> Self {
         let config = load(folder.path()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let running = serve::start(config, clock).await.unwrap();
@@ -130,12 +141,19 @@ impl World {
 
 /// A folder with everything that `mayfly.yaml` names, and a log unless that says `none`.
 pub(crate) async fn furnish(change: impl FnOnce(String) -> String) -> (TempDir, IssuerKey) {
+    furnish_with(issuers, change).await
+}
+
+async fn furnish_with(
+    issuer_file: impl FnOnce(&IssuerKey) -> String,
+    change: impl FnOnce(String) -> String,
+) -> (TempDir, IssuerKey) {
     let folder = tempfile::tempdir().unwrap();
     let issuer_key = IssuerKey::generate();
     write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
     let log_key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
     log_key.write_new(&folder.path().join("log.pem")).unwrap();
-    fs::write(folder.path().join("issuers.yaml"), issuers(&issuer_key)).unwrap();
+    fs::write(folder.path().join("issuers.yaml"), issuer_file(&issuer_key)).unwrap();
     fs::write(folder.path().join("mayfly.yaml"), change(mayfly_yaml("issuing", ""))).unwrap();
     let config = load(folder.path()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

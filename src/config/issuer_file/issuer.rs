@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use super::{Issuer, IssuerKind, metadata::Providers, names};
+use super::{Issuer, metadata::Providers, names};
 use crate::{
     config::{
-        Fault,
+        DomainFault, Fault, Position,
         document::{Key, Node},
         fields::{Fields, Located, Mistakes, Spelling, closest, items_of, text_of},
         read_bounded,
     },
-    identity::{Email, IssuerClaim, IssuerType, PublishedIssuer, PublishedName},
+    identity::{
+        Email, FixedCi, IssuerClaim, IssuerType, Profile, PublishedIssuer, PublishedName, Spiffe,
+        Uri, Username,
+    },
     oidc::{IssuerSettings, KeyOrigin},
     x509::Certificate,
 };
@@ -57,7 +60,7 @@ pub(super) fn read(
         subject_domain: facts.subject_domain,
         skip_email_verification: facts.skip_email_verification,
     };
-    Some(Issuer { at: name.at, settings, published, kind: facts.kind })
+    Some(Issuer { at: name.at, settings, published, profile: facts.profile })
 }
 
 struct Reader<'a> {
@@ -69,16 +72,20 @@ struct Reader<'a> {
 
 /// What the fields of one type come to.
 struct Facts {
-    kind: IssuerKind,
+    profile: Profile,
     spiffe_trust_domain: String,
     subject_domain: String,
     skip_email_verification: bool,
 }
 
 impl Facts {
-    fn of(kind: IssuerKind) -> Self {
+    fn of(profile: Profile) -> Self {
         let (spiffe_trust_domain, subject_domain) = (String::new(), String::new());
-        Self { kind, spiffe_trust_domain, subject_domain, skip_email_verification: false }
+        Self { profile, spiffe_trust_domain, subject_domain, skip_email_verification: false }
+    }
+
+    fn of_fixed(provider: FixedCi) -> Self {
+        Self::of(Profile::FixedCi(provider))
     }
 }
 
@@ -231,23 +238,59 @@ impl Reader<'_> {
         match kind {
             IssuerType::Email => self.email(),
             IssuerType::CiProvider => self.ci_provider(providers),
-            IssuerType::Uri | IssuerType::Username => {
-                let domain = self.fields.required_text("subject-domain", self.mistakes)?;
-                let facts = Facts::of(IssuerKind::NotBuilt(kind));
-                Some(Facts { subject_domain: domain.value, ..facts })
-            }
-            IssuerType::Spiffe => {
-                let domain = self.fields.required_text("spiffe-trust-domain", self.mistakes)?;
-                let facts = Facts::of(IssuerKind::NotBuilt(kind));
-                Some(Facts { spiffe_trust_domain: domain.value, ..facts })
-            }
-            IssuerType::Kubernetes
-            | IssuerType::ChainguardIdentity
-            | IssuerType::GithubWorkflow
-            | IssuerType::GitlabPipeline
-            | IssuerType::BuildkiteJob
-            | IssuerType::CodefreshWorkflow => Some(Facts::of(IssuerKind::NotBuilt(kind))),
+            IssuerType::Uri => self.uri(),
+            IssuerType::Username => self.username(),
+            IssuerType::Spiffe => self.spiffe(),
+            IssuerType::Kubernetes => Some(Facts::of(Profile::Kubernetes)),
+            IssuerType::ChainguardIdentity => Some(Facts::of(Profile::Chainguard)),
+            IssuerType::GithubWorkflow => Some(Facts::of_fixed(FixedCi::github_workflow())),
+            IssuerType::GitlabPipeline => Some(Facts::of_fixed(FixedCi::gitlab_pipeline())),
+            IssuerType::BuildkiteJob => Some(Facts::of_fixed(FixedCi::buildkite_job())),
+            IssuerType::CodefreshWorkflow => Some(Facts::of_fixed(FixedCi::codefresh_workflow())),
         }
+    }
+
+    fn uri(&mut self) -> Option<Facts> {
+        let Located { at, value } = self.fields.required_text("subject-domain", self.mistakes)?;
+        let uri = Uri::new(&value).map_err(|source| Fault::SubjectOrigin { source });
+        let uri = self.mistakes.keep(at, uri)?;
+        let scheme = |url: &str| url.split_once("://").map(|(scheme, _)| scheme.to_owned());
+        let same_scheme = scheme(&value) == scheme(&self.name.text);
+        let host = names::host(&value);
+        let speaks = if same_scheme { self.speaks_for(host) } else { Err(DomainFault::Scheme) };
+        self.subject_domain(at, value.clone(), speaks, Profile::Uri(uri))
+    }
+
+    fn username(&mut self) -> Option<Facts> {
+        let Located { at, value } = self.fields.required_text("subject-domain", self.mistakes)?;
+        let username = Username::new(&value).map_err(|source| Fault::SubjectHost { source });
+        let username = self.mistakes.keep(at, username)?;
+        let speaks = self.speaks_for(&value);
+        self.subject_domain(at, value, speaks, Profile::Username(username))
+    }
+
+    fn speaks_for(&self, host: &str) -> Result<(), DomainFault> {
+        names::check_speaks_for(&self.name.text, host)
+    }
+
+    fn subject_domain(
+        &mut self,
+        at: Position,
+        subject: String,
+        speaks: Result<(), DomainFault>,
+        profile: Profile,
+    ) -> Option<Facts> {
+        let checked =
+            speaks.map_err(|reason| Fault::SubjectDomain { subject: subject.clone(), reason });
+        self.mistakes.keep(at, checked)?;
+        Some(Facts { subject_domain: subject, ..Facts::of(profile) })
+    }
+
+    fn spiffe(&mut self) -> Option<Facts> {
+        let domain = self.fields.required_text("spiffe-trust-domain", self.mistakes)?;
+        let spiffe = Spiffe::new(&domain.value).map_err(|source| Fault::TrustDomain { source });
+        let spiffe = self.mistakes.keep(domain.at, spiffe)?;
+        Some(Facts { spiffe_trust_domain: domain.value, ..Facts::of(Profile::Spiffe(spiffe)) })
     }
 
     fn email(&mut self) -> Option<Facts> {
@@ -261,7 +304,7 @@ impl Reader<'_> {
             None => None,
         };
         let email = Email { issuer_claim, skip_email_verification: skip };
-        let facts = Facts::of(IssuerKind::Email(email));
+        let facts = Facts::of(Profile::Email(email));
         Some(Facts { skip_email_verification: skip, ..facts })
     }
 
@@ -273,7 +316,7 @@ impl Reader<'_> {
             self.mistakes.add(at, Fault::UnknownProvider { name, suggestion });
             return None;
         };
-        provider.clone().map(|provider| Facts::of(IssuerKind::CiProvider(provider)))
+        provider.clone().map(|provider| Facts::of(Profile::CiProvider(provider)))
     }
 
     /// What is left is unknown, or belongs to another type.

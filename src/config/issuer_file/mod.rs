@@ -3,9 +3,8 @@
 //! In: the file. Out: an [`IssuerFile`]; then, as a step of its own, what serving needs. Knows
 //! nothing of `mayfly.yaml`.
 //!
-//! Two steps, because reading and using are two questions. A file may name types that this version
-//! has not built: it reads, each of its types is known by name, and it is refused only where it is
-//! put to use (`for_serving`), with every such issuer named. Nothing is ever skipped.
+//! Two steps: each entry by itself, then (`for_serving`) what they are together, such as patterns
+//! that overlap. Nothing is ever skipped.
 
 mod issuer;
 mod metadata;
@@ -24,7 +23,7 @@ use super::{
     read_text,
 };
 use crate::{
-    identity::{CiProvider, Email, IssuerType, Profile, Profiles, PublishedIssuer},
+    identity::{Profile, Profiles, PublishedIssuer},
     oidc::{IssuerSettings, IssuerTable, IssuerTableError},
     time::SystemClock,
 };
@@ -48,18 +47,7 @@ pub struct Issuer {
     /// What anyone may know of it.
     pub published: PublishedIssuer,
     /// How its claims become a name.
-    pub kind: IssuerKind,
-}
-
-/// What depends on an issuer's `type`.
-#[derive(Clone, Debug)]
-pub enum IssuerKind {
-    /// `email`.
-    Email(Email),
-    /// `ci-provider`.
-    CiProvider(CiProvider),
-    /// A type that is known by name, and no more, in this version.
-    NotBuilt(IssuerType),
+    pub profile: Profile,
 }
 
 impl IssuerFile {
@@ -106,22 +94,14 @@ impl IssuerFile {
     /// What serving these issuers needs.
     ///
     /// # Errors
-    /// Each issuer whose type is not built in this version, by name; or what the issuer table
-    /// itself refuses, such as patterns that overlap and key sets without a usable key.
+    /// What the issuer table refuses, such as patterns that overlap and key sets without a
+    /// usable key.
     pub fn for_serving(self) -> Result<(Vec<IssuerSettings>, Profiles), ConfigErrors> {
         let mut mistakes = Mistakes::in_file(&self.path);
         let mut positions = HashMap::new();
         let mut settings = Vec::new();
         let mut profiles = Vec::new();
-        for Issuer { at, settings: own, published, kind } in self.issuers {
-            let profile = match kind {
-                IssuerKind::Email(email) => Profile::Email(email),
-                IssuerKind::CiProvider(provider) => Profile::CiProvider(provider),
-                IssuerKind::NotBuilt(kind) => {
-                    mistakes.add(at, Fault::TypeNotBuilt { issuer: own.name, kind });
-                    continue;
-                }
-            };
+        for Issuer { at, settings: own, published, profile } in self.issuers {
             positions.insert(own.name.clone(), at);
             settings.push(own);
             profiles.push((published, profile));

@@ -1,6 +1,8 @@
 //! What may stand as the name of an issuer: a URL, or a pattern of URLs.
 
-use crate::config::{UrlFault, server_file::is_this_machine};
+use std::net::IpAddr;
+
+use crate::config::{DomainFault, UrlFault, server_file::is_this_machine};
 
 /// Checks the URL of a listed issuer, which `iss` will be compared with byte for byte.
 pub(super) fn check_url(text: &str, allow_http: bool) -> Result<(), UrlFault> {
@@ -47,6 +49,35 @@ pub(super) fn check_origin(text: &str, allow_http: bool) -> Result<(), UrlFault>
         return Err(UrlFault::Path);
     }
     Ok(())
+}
+
+/// Checks that an issuer may speak for `subject_host`: a host and its issuer belong to one owner if
+/// they are equal, or if they share more of their ends than anyone may register.
+/// `issuer` is the issuer's URL or pattern; no `*` of a pattern stands in what is shared, since none
+/// stands in what its owner registered.
+pub(super) fn check_speaks_for(issuer: &str, subject_host: &str) -> Result<(), DomainFault> {
+    let issuer_host = host(issuer);
+    if issuer_host == subject_host {
+        return Ok(());
+    }
+    let labels: Vec<&str> = issuer_host.split('.').collect();
+    let shared = labels.iter().rev().zip(subject_host.rsplit('.'));
+    let shared = shared.take_while(|(ours, theirs)| *ours == theirs && !ours.contains('*')).count();
+    // The ends of addresses say nothing of who owns them.
+    if issuer_host.parse::<IpAddr>().is_ok() || shared < registrable_labels(&labels) {
+        return Err(DomainFault::Host);
+    }
+    Ok(())
+}
+
+/// The host of a URL, a pattern or an origin, as it is written there.
+pub(super) fn host(url: &str) -> &str {
+    let (_scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    match authority.find(']') {
+        Some(end_of_address) => &authority[..=end_of_address],
+        None => authority.split(':').next().unwrap_or_default(),
+    }
 }
 
 /// How many labels at the end anyone may register. Two, and three where the last two look like a
