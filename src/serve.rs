@@ -6,11 +6,13 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::Router;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     api::http::{
-        Shared, router,
+        RequestBounds, private, router,
         server::{self, ConnectionBounds},
     },
     audit::{AuditError, AuditLog, Event},
@@ -27,21 +29,29 @@ use crate::{
 /// A running service.
 #[derive(Debug)]
 pub struct Running {
-    public_address: SocketAddr,
+    public: Port,
+    private: Option<Port>,
     service: Arc<Service>,
     audit: Arc<AuditLog>,
     clock: Arc<dyn Clock>,
     fixed: Fixed,
-    stop: watch::Sender<bool>,
     failed: watch::Receiver<bool>,
     stores: JoinHandle<()>,
-    public: JoinHandle<()>,
+}
+
+/// A listener that is served, and the word that ends it.
+#[derive(Debug)]
+struct Port {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
 }
 
 /// What a reload cannot change: it would need another listener, log or audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fixed {
     listen: SocketAddr,
+    private: Option<SocketAddr>,
     audit: PathBuf,
     log: LogChoice,
     limits: Limits,
@@ -54,41 +64,49 @@ struct Fixed {
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     let now = clock.now();
     let fixed = Fixed::of(&config);
-    let (listen, limits) = (config.listen, config.limits);
     let log = open_log(&config, &clock).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
-    let generation = generation(config, &clock, now).await?;
+    let generation = generation(config, None, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
-    let listener = bind(listen).await?;
-    let public_address = listener.local_addr().map_err(|source| bind_error(listen, source))?;
+    // Both, before either serves: a process that cannot have all its ports does not start.
+    let public = Bound::to(fixed.listen).await?;
+    let private = match fixed.private {
+        Some(address) => Some(Bound::to(address).await?),
+        None => None,
+    };
 
     let log_id = log.as_ref().map(|log| hex::encode(log.id().0));
     let started = Event::Started { version: VERSION, log_id: log_id.as_deref() };
     audit.record(now, &started)?;
 
-    let bounds = Bounds {
-        in_flight: limits.requests_in_flight,
-        deadline: Duration::from_millis(limits.deadline_ms),
-    };
+    let limits = fixed.limits;
+    let stores = (log.clone(), Arc::clone(&audit));
     let service =
-        Service::new(generation, log.clone(), Arc::clone(&audit), Arc::clone(&clock), bounds);
+        Service::new(generation, log, Arc::clone(&audit), Arc::clone(&clock), issuances(limits));
     let service = Arc::new(service);
-    let (stop, stopping) = watch::channel(false);
     let (failure, failed) = watch::channel(false);
-    let stores = watch_stores(log, Arc::clone(&audit), failure);
-    let routes = router(Shared {
-        service: Arc::clone(&service),
-        body_limit_bytes: limits.body_bytes,
-        body_timeout: Duration::from_millis(limits.header_timeout_ms),
+    let stores = watch_stores(stores.0, stores.1, failure);
+    let routes = router(Arc::clone(&service), requests(limits));
+    let public = public.serve(routes, connections(limits, open_connections()));
+    let private = private.map(|private| {
+        let watched = private::Watched {
+            service: Arc::clone(&service),
+            stopping: public.stop.subscribe(),
+        };
+        private.serve(private::router(watched), connections(limits, PRIVATE_CONNECTIONS))
     });
-    let public = tokio::spawn(server::serve(listener, routes, connections(limits), stopping));
-    Ok(Running { public_address, service, audit, clock, fixed, stop, failed, stores, public })
+    Ok(Running { public, private, service, audit, clock, fixed, failed, stores })
 }
 
 impl Running {
     /// Where the public port listens; the port the system chose where the configuration says 0.
     pub fn public_address(&self) -> SocketAddr {
-        self.public_address
+        self.public.address
+    }
+
+    /// Where the private port listens; `None` for `private: none`.
+    pub fn private_address(&self) -> Option<SocketAddr> {
+        self.private.as_ref().map(|private| private.address)
     }
 
     /// The pipeline, for the adapters of this process.
@@ -111,28 +129,35 @@ impl Running {
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         self.fixed.refuse_change(&Fixed::of(&config))?;
         let now = self.clock.now();
-        let generation = generation(config, &self.clock, now).await?;
+        let current = self.service.generation();
+        let generation = generation(config, Some(&current), &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
         self.service.replace_generation(generation);
         Ok(())
     }
 
     /// Resolves when a store failed and the process must end: what is in memory proves nothing
-    /// any more, and the normal start recovers (DESIGN.md, section 4).
+    /// any more, and the normal start recovers.
     pub async fn failed(&self) {
         let mut failed = self.failed.clone();
         // The sender lives in the watching task, which ends only after it has sent.
         let _ended = failed.wait_for(|failed| *failed).await;
     }
 
-    /// Stops accepting, finishes what began, and closes the stores.
+    /// Stops accepting, finishes what began, and closes the stores. The private port goes last: it
+    /// says meanwhile that the process is not ready any more.
     pub async fn shutdown(self) {
-        let _nobody_listens = self.stop.send(true);
-        if let Err(error) = self.public.await {
-            tracing::error!(%error, "the public port ended badly");
+        self.public.stop().await;
+        // Issuances whose clients did not wait for them have their audit lines to write.
+        let patience = Duration::from_millis(self.fixed.limits.deadline_ms);
+        if tokio::time::timeout(patience, self.service.idle()).await.is_err() {
+            tracing::error!("issuances were cut that did not finish in time");
         }
         if let Some(log) = self.service.log() {
             log.shutdown().await;
+        }
+        if let Some(private) = self.private {
+            private.stop().await;
         }
         // It holds the audit log, which the next process must be able to open.
         self.stores.abort();
@@ -148,6 +173,7 @@ impl Fixed {
     fn of(config: &Config) -> Self {
         Self {
             listen: config.listen,
+            private: config.private,
             audit: config.audit.clone(),
             log: config.log.clone(),
             limits: config.limits,
@@ -157,6 +183,7 @@ impl Fixed {
     fn refuse_change(&self, new: &Fixed) -> Result<(), StartError> {
         let changed = [
             ("listen", self.listen != new.listen),
+            ("private", self.private != new.private),
             ("audit", self.audit != new.audit),
             ("log", self.log != new.log),
             ("limits", self.limits != new.limits),
@@ -168,8 +195,11 @@ impl Fixed {
     }
 }
 
+/// Everything that a reload replaces. What the `previous` one knows of issuers that did not change
+/// is taken over.
 async fn generation(
     config: Config,
+    previous: Option<&Generation>,
     clock: &Arc<dyn Clock>,
     now: Timestamp,
 ) -> Result<Generation, StartError> {
@@ -178,7 +208,12 @@ async fn generation(
         authorities.push(open_authority(authority, now, config.dev).await?);
     }
     let ca = authorities_together(authorities, now)?;
-    let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(clock))?);
+    let clock = Arc::clone(clock);
+    let issuers = match previous {
+        None => IssuerTable::new(config.issuers, clock),
+        Some(previous) => IssuerTable::succeeding(&previous.issuers, config.issuers, clock),
+    };
+    let issuers = Arc::new(issuers?);
     Ok(Generation {
         refresh: issuers.spawn_refresh(),
         issuers,
@@ -269,22 +304,82 @@ async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Resul
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| bind_error(address, source))
+/// A listener that nobody serves yet.
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
 }
 
-fn bind_error(address: SocketAddr, source: io::Error) -> StartError {
-    StartError::Bind { address, source }
+impl Bound {
+    async fn to(address: SocketAddr) -> Result<Self, StartError> {
+        let failed = |source| StartError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    fn serve(self, routes: Router, bounds: ConnectionBounds) -> Port {
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(server::serve(self.listener, routes, bounds, stopping));
+        Port { address: self.address, stop, serving }
+    }
 }
 
-fn connections(limits: Limits) -> ConnectionBounds {
+impl Port {
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, address = %self.address, "a port ended badly");
+        }
+    }
+}
+
+fn issuances(limits: Limits) -> Bounds {
+    Bounds {
+        in_flight: u32::try_from(limits.requests_in_flight).unwrap_or(u32::MAX),
+        deadline: Duration::from_millis(limits.deadline_ms),
+    }
+}
+
+fn requests(limits: Limits) -> RequestBounds {
+    RequestBounds {
+        body_bytes: limits.body_bytes,
+        body_timeout: Duration::from_millis(limits.header_timeout_ms),
+        token_bytes: limits.token_bytes,
+    }
+}
+
+fn connections(limits: Limits, open: usize) -> ConnectionBounds {
     ConnectionBounds {
-        open: OPEN_CONNECTIONS,
+        open,
         header_timeout: Duration::from_millis(limits.header_timeout_ms),
         idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
         // What began has at most one deadline left.
         stop_timeout: Duration::from_millis(limits.deadline_ms),
     }
+}
+
+/// How many connections the public port may hold: strangers must not be able to use up the file
+/// descriptors, for without one the log cannot write its tiles, and stops (NT-08). Lifts the soft
+/// limit as far as is needed and allowed.
+fn open_connections() -> usize {
+    let wanted = (OPEN_CONNECTIONS + PRIVATE_CONNECTIONS + RESERVED_DESCRIPTORS) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(u64::MAX).min(wanted);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let lifted = Rlimit { current: Some(allowed), maximum: limit.maximum };
+    let descriptors = if current < allowed && setrlimit(Resource::Nofile, lifted).is_ok() {
+        allowed
+    } else {
+        current.min(wanted)
+    };
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let reserved = (PRIVATE_CONNECTIONS + RESERVED_DESCRIPTORS).min(descriptors / 2);
+    let open = descriptors - reserved;
+    if open < OPEN_CONNECTIONS {
+        tracing::warn!(open, "the limit on open files (ulimit -n) holds connections to this number");
+    }
+    open
 }
 
 /// Flushes the audit log once a second, and tells when it or the log can go on no more.
@@ -385,6 +480,10 @@ pub enum StartError {
     Issuers(#[from] IssuerTableError),
 }
 
-/// Connections open at once on one port: each costs a file descriptor and some 20 KiB.
+/// Connections open at once on the public port: each costs a file descriptor and some 20 KiB.
 const OPEN_CONNECTIONS: usize = 4096;
+/// On the private port; a few scrapers and probes are all that is expected there.
+const PRIVATE_CONNECTIONS: usize = 64;
+/// For the stores, keys that are fetched, and what the process opens in passing.
+const RESERVED_DESCRIPTORS: usize = 192;
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,7 +3,7 @@
 //! In: an [`issue::Error`] or a [`Malformed`] request. Out: a [`Status`]. One exhaustive match for
 //! all protocols. The text begins with the reference's own words, which clients' tests match,
 //! then a colon and the reason that concerns the caller's own input. Of our own failures it says
-//! only which part failed: the cause goes to the process's log (DESIGN.md, "Errors").
+//! only which part failed: the cause goes to the process's log.
 
 use http::StatusCode;
 
@@ -38,11 +38,24 @@ impl Status {
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// The body is no JSON object of the API's form.
-    #[error("the request body is not as the API says: {reason}")]
+    #[error("the request body is not as the API says: {fault} at line {line}, column {column}")]
     Body {
-        /// What the JSON reader found, with line and column.
-        reason: String,
+        /// What is wrong.
+        fault: BodyFault,
+        /// Where, from 1.
+        line: usize,
+        /// Where in that line, from 1.
+        column: usize,
     },
+    /// The token is longer than the operator lets it be.
+    #[error("the token is longer than the {limit_bytes} bytes that are read")]
+    TokenTooLong {
+        /// The limit in effect.
+        limit_bytes: usize,
+    },
+    /// Bodies take up all the room there is for them.
+    #[error("too many requests are under way")]
+    Overloaded,
     /// Neither body nor header carries a token.
     #[error(
         "no token was given: put it into credentials.oidcIdentityToken or an Authorization \
@@ -87,12 +100,27 @@ pub enum Malformed {
     WrongMethod,
 }
 
+/// What is wrong with a request's JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// No JSON at all.
+    #[error("it is not JSON")]
+    NotJson,
+    /// JSON, as far as it goes.
+    #[error("it ends too early")]
+    EndsEarly,
+    /// JSON of another shape.
+    #[error("a member is of the wrong type, stands there twice, or is not base64")]
+    Member,
+}
+
 impl From<&Malformed> for Status {
     fn from(malformed: &Malformed) -> Self {
         let reason = malformed.to_string();
         let (http, grpc, message, label) = match malformed {
             Malformed::Body { .. } => (400, INVALID_ARGUMENT, reason, "malformed_body"),
-            Malformed::NoToken | Malformed::NotBearer => {
+            Malformed::Overloaded => (429, RESOURCE_EXHAUSTED, reason, "overloaded"),
+            Malformed::NoToken | Malformed::NotBearer | Malformed::TokenTooLong { .. } => {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &reason), "token")
             }
             Malformed::NoKey => (400, INVALID_ARGUMENT, explain(KEY, &reason), "key_unparsable"),
@@ -199,3 +227,7 @@ const RESOURCE_EXHAUSTED: u8 = 8;
 const UNIMPLEMENTED: u8 = 12;
 const INTERNAL: u8 = 13;
 const UNAVAILABLE: u8 = 14;
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

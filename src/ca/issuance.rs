@@ -54,7 +54,8 @@ pub struct Precert {
     serial: Serial,
     validity: Validity,
     tbs: LeafTbs,
-    entry: Entry,
+    /// Shared with the log, which keeps it until its batch is committed.
+    entry: Arc<Entry>,
 }
 
 /// The final certificate with its chain, and what is known of its making.
@@ -129,7 +130,7 @@ impl Issuer {
             tbs_certificate: tbs.logged_tbs(),
             precertificate: self.template().certificate(&to_sign, &signature),
         };
-        let entry = Entry::new(kind, self.chain_fingerprints().to_vec())?;
+        let entry = Arc::new(Entry::new(kind, self.chain_fingerprints().to_vec())?);
         Ok(Precert { issuer: self, approved, serial, validity, tbs, entry })
     }
 
@@ -184,7 +185,7 @@ impl Issuer {
 
 impl Precert {
     /// What the log is to take up.
-    pub fn log_entry(&self) -> &Entry {
+    pub fn log_entry(&self) -> &Arc<Entry> {
         &self.entry
     }
 

@@ -100,11 +100,16 @@ impl Issuer {
 
     /// Brings bytes to the CA key; in this module tree only, for [`super::Precert`] only.
     ///
-    /// The signature is not verified again here: a remote signer verifies what came back over
+    /// Only the signature's form is looked at here: a remote signer verifies what came back over
     /// the network before it hands it out (contract of [`Signer`]), and a signature made in this
     /// process would cost as much again to verify.
     pub(super) async fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
-        self.signer.sign(tbs).await
+        let signature = self.signer.sign(tbs).await?;
+        if self.signer.algorithm().has_form(&signature) {
+            Ok(signature)
+        } else {
+            Err(SignError::BadSignature { key: self.signer.name().to_owned() })
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub struct Generation {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Issuances under way at once; the next one is [`Error::Overloaded`].
-    pub in_flight: usize,
+    pub in_flight: u32,
     /// From the request's arrival to its answer, all stages together.
     pub deadline: Duration,
 }
@@ -79,6 +79,7 @@ pub struct Service {
     audit: Arc<AuditLog>,
     clock: Arc<dyn Clock>,
     slots: Arc<Semaphore>,
+    slot_count: u32,
     deadline: Duration,
 }
 
@@ -96,7 +97,8 @@ impl Service {
             log,
             audit,
             clock,
-            slots: Arc::new(Semaphore::new(bounds.in_flight)),
+            slots: Arc::new(Semaphore::new(usize::try_from(bounds.in_flight).unwrap_or(Semaphore::MAX_PERMITS))),
+            slot_count: bounds.in_flight,
             deadline: bounds.deadline,
         }
     }
@@ -121,6 +123,8 @@ impl Service {
     /// # Errors
     /// The audit log takes no lines.
     pub fn record_refusal(&self, request: &RequestId, reason: &str) -> Result<(), AuditError> {
+        // What a caller can make long is not worth a long line.
+        let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
         self.audit.record(self.clock.now(), &Event::Refused { request, reason })
     }
 
@@ -142,6 +146,13 @@ impl Service {
     /// The current time, for whatever is answered without a request to issue.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Resolves once no issuance is under way, be it that its client hung up or was answered that
+    /// it took too long: each has then said in the audit log how it ended.
+    pub async fn idle(&self) {
+        // Fails only for a closed semaphore, and nothing closes this one.
+        let _all_slots = self.slots.acquire_many(self.slot_count).await;
     }
 
     async fn run(self: &Arc<Self>, request: Request) -> Result<Issued, Error> {
@@ -204,7 +215,7 @@ impl Service {
             return Ok(issuer.certify_unlogged(approved, now, serial).await?);
         };
         let precert = issuer.precertify(approved, now, serial).await?;
-        let sct = log.submit(precert.log_entry().clone()).await?;
+        let sct = log.submit(Arc::clone(precert.log_entry())).await?;
         Ok(precert.finish(sct).await?)
     }
 }
@@ -258,3 +269,6 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Randomness)?;
     Ok(bytes)
 }
+
+/// Of a refusal's reason in the audit log. The caller's answer has all of it.
+const REASON_BYTES: usize = 1024;

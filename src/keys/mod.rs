@@ -5,6 +5,7 @@
 use std::{fmt, sync::Arc};
 
 use const_oid::{ObjectIdentifier, db::rfc5912};
+use der::Decode;
 use futures_util::future::BoxFuture;
 
 use crate::{
@@ -33,7 +34,7 @@ pub enum SignatureAlgorithm {
 
 impl SignatureAlgorithm {
     /// The algorithm that a key of this kind signs with; `None` if it is no kind for a CA or log:
-    /// clients do not take Ed25519 and P-521 there (WIRE 0, choice 2).
+    /// clients do not take Ed25519 and P-521 there.
     pub fn of_key(key: ClientKeyAlgorithm) -> Option<Self> {
         match key {
             ClientKeyAlgorithm::EcdsaP256 => Some(Self::EcdsaP256Sha256),
@@ -66,6 +67,32 @@ impl SignatureAlgorithm {
                 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05,
                 0x00,
             ],
+        }
+    }
+}
+
+impl SignatureAlgorithm {
+    /// Whether bytes have the form of a signature of this algorithm, as they stand in a BIT
+    /// STRING. Costs next to nothing, and catches the raw `r || s` that some key services answer.
+    pub fn has_form(self, signature: &[u8]) -> bool {
+        /// Ecdsa-Sig-Value (RFC 3279, 2.2.3).
+        #[derive(der::Sequence)]
+        struct EcdsaSigValue<'a> {
+            r: der::asn1::UintRef<'a>,
+            s: der::asn1::UintRef<'a>,
+        }
+        let ecdsa = |scalar_bytes: usize| {
+            EcdsaSigValue::from_der(signature).is_ok_and(|EcdsaSigValue { r, s }| {
+                [r, s].iter().all(|number| {
+                    let bytes = number.as_bytes();
+                    bytes != [0] && bytes.len() <= scalar_bytes
+                })
+            })
+        };
+        match self {
+            Self::EcdsaP256Sha256 => ecdsa(32),
+            Self::EcdsaP384Sha384 => ecdsa(48),
+            Self::RsaPkcs1Sha256 => [256, 384, 512].contains(&signature.len()),
         }
     }
 }
@@ -195,7 +222,6 @@ pub fn verify(
 
 #[cfg(test)]
 mod tests {
-    use der::Decode;
     use spki::AlgorithmIdentifierRef;
 
     use super::*;

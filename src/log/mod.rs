@@ -221,7 +221,8 @@ impl Log {
     /// # Errors
     /// The entry has no SCT; unless the error is [`SubmitError::Sign`] or the log stopped, it is
     /// not in the log either.
-    pub async fn submit(&self, entry: Entry) -> Result<LoggedSct, SubmitError> {
+    pub async fn submit(&self, entry: impl Into<Arc<Entry>>) -> Result<LoggedSct, SubmitError> {
+        let entry: Arc<Entry> = entry.into();
         let core = &self.shared.core;
         for fingerprint in entry.chain_fingerprints() {
             // An entry must not refer to what readers cannot get.
@@ -230,7 +231,6 @@ impl Log {
                 return Err(SubmitError::UnknownIssuer { fingerprint });
             }
         }
-        let entry = Arc::new(entry);
         let Placed { index, timestamp } = self.place(Arc::clone(&entry)).await?;
         // Here rather than in the sequencer, so that signatures take all cores.
         let leaf_index = LeafIndex::new(index).ok_or(SubmitError::Full)?;

@@ -33,7 +33,7 @@ use crate::time::{Clock, Timestamp};
 #[derive(Debug)]
 pub struct IssuerTable {
     listed: HashMap<Arc<str>, Arc<Issuer>>,
-    wildcards: Vec<Wildcard>,
+    wildcards: Vec<Arc<Wildcard>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -58,6 +58,34 @@ impl IssuerTable {
                 table.add_wildcard(&entry, &shared_fetcher)?;
             } else {
                 table.add_listed(&entry, &shared_fetcher)?;
+            }
+        }
+        Ok(table)
+    }
+
+    /// As [`Self::new`], but entries whose settings did not change go on as they are: with the keys
+    /// at hand, so that an issuer that is down just now stays usable, and with the tokens that a
+    /// replay guard has seen, so that a reload makes none of them good again.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn succeeding(
+        previous: &Self,
+        settings: Vec<IssuerSettings>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IssuerTableError> {
+        let mut table = Self::new(settings, clock)?;
+        for (name, issuer) in &mut table.listed {
+            if let Some(old) = previous.listed.get(name)
+                && old.rules.settings == issuer.rules.settings
+            {
+                *issuer = Arc::clone(old);
+            }
+        }
+        for wildcard in &mut table.wildcards {
+            let same = |old: &&Arc<Wildcard>| old.rules.settings == wildcard.rules.settings;
+            if let Some(old) = previous.wildcards.iter().find(same) {
+                *wildcard = Arc::clone(old);
             }
         }
         Ok(table)
@@ -96,7 +124,7 @@ impl IssuerTable {
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.now();
         let listed = self.listed.values().map(|issuer| issuer.status(now));
-        let wildcards = self.wildcards.iter().map(Wildcard::status);
+        let wildcards = self.wildcards.iter().map(|wildcard| wildcard.status());
         let mut all: Vec<_> = listed.chain(wildcards).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -147,7 +175,7 @@ impl IssuerTable {
                 other: other.pattern.text().to_owned(),
             });
         }
-        self.wildcards.push(wildcard);
+        self.wildcards.push(Arc::new(wildcard));
         Ok(())
     }
 
@@ -247,6 +275,7 @@ impl Issuer {
 /// What one entry of the issuer file asks of its tokens.
 #[derive(Debug)]
 struct Rules {
+    settings: IssuerSettings,
     configured_as: Arc<str>,
     expected: Expectations,
     replay_guard: Option<ReplayGuard>,
@@ -255,6 +284,7 @@ struct Rules {
 impl Rules {
     fn new(entry: &IssuerSettings) -> Self {
         Self {
+            settings: entry.clone(),
             configured_as: entry.name.as_str().into(),
             expected: Expectations {
                 client_id: entry.client_id.clone(),

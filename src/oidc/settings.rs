@@ -3,7 +3,7 @@
 //! In: nothing; plain values made by `config`. Out: nothing. Knows nothing of files.
 
 /// One entry of the issuer file. Checked by `IssuerTable::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
     /// The issuer's URL exactly as its tokens' `iss` has it, or a pattern with `*`.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct IssuerSettings {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyOrigin {
     /// `{name}/.well-known/openid-configuration` and the `jwks_uri` it names.
     Discovery {

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
 
 mod certificate;
+mod faults;
+mod ports;
 mod refusals;
 mod reload;
 mod routes;

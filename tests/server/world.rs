@@ -75,21 +75,22 @@ impl World {
 
     /// `more` is added to the end of `mayfly.yaml`.
     pub(crate) async fn start_with(more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let issuer_key = IssuerKey::generate();
-        write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
-        let log_key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-        log_key.write_new(&folder.path().join("log.pem")).unwrap();
-        fs::write(folder.path().join("issuers.yaml"), issuers(&issuer_key)).unwrap();
-        fs::write(folder.path().join("mayfly.yaml"), mayfly_yaml("issuing", more)).unwrap();
+        Self::start_as(|yaml| format!("{yaml}{more}")).await
+    }
 
+    /// With `mayfly.yaml` as `change` makes it.
+    pub(crate) async fn start_as(change: impl FnOnce(String) -> String) -> Self {
+        let (folder, issuer_key) = furnish(change).await;
         let config = load(folder.path()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings = serve::log_settings(&config, &clock).await.unwrap().unwrap();
-        Log::init(&settings).await.unwrap();
-        drop(settings);
         let running = serve::start(config, clock).await.unwrap();
         Self { folder, issuer_key, running, client: reqwest::Client::new() }
+    }
+
+    /// Stops; what it leaves behind.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.running.shutdown().await;
+        self.folder
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -125,6 +126,23 @@ impl World {
         let text = fs::read_to_string(self.path("audit.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// A folder with everything that `mayfly.yaml` names, and a log unless that says `none`.
+pub(crate) async fn furnish(change: impl FnOnce(String) -> String) -> (TempDir, IssuerKey) {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer_key = IssuerKey::generate();
+    write_authority(folder.path(), "issuing", SignatureAlgorithm::EcdsaP256Sha256).await;
+    let log_key = keys::file::generate(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+    log_key.write_new(&folder.path().join("log.pem")).unwrap();
+    fs::write(folder.path().join("issuers.yaml"), issuers(&issuer_key)).unwrap();
+    fs::write(folder.path().join("mayfly.yaml"), change(mayfly_yaml("issuing", ""))).unwrap();
+    let config = load(folder.path()).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if let Some(settings) = serve::log_settings(&config, &clock).await.unwrap() {
+        Log::init(&settings).await.unwrap();
+    }
+    (folder, issuer_key)
 }
 
 pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Answer {
@@ -181,6 +199,7 @@ fn random_serial() -> Serial {
 pub(crate) fn mayfly_yaml(authority: &str, more: &str) -> String {
     format!(
         "listen: 127.0.0.1:0\n\
+         private: 127.0.0.1:0\n\
          url: https://ca.example.com\n\
          issuers: issuers.yaml\n\
          authorities:\n  - key: file:{authority}.pem\n    chain: {authority}-chain.pem\n\

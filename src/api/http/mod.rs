@@ -1,9 +1,11 @@
 //! HTTP: the routes, and what every answer has in common.
 //!
-//! In: requests, of which each handler sees only what it needs. Out: answers of WIRE's form, all
-//! with a request id and `nosniff`, every failure as the JSON of [`status`](super::status).
+//! In: requests, of which each handler sees only what it needs. Out: answers of the
+//! form that Fulcio's clients read, all with a request id and `nosniff`, every failure as the JSON
+//! of [`status`](super::status).
 //! Knows nothing of how connections are accepted.
 
+mod body;
 mod log;
 pub mod private;
 pub mod server;
@@ -15,13 +17,16 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use serde::Serialize;
+use tower_http::cors::{Any, CorsLayer};
+
+use body::BodyBounds;
 
 use crate::{
     api::status::{Malformed, Status},
@@ -29,20 +34,32 @@ use crate::{
     telemetry::RequestId,
 };
 
+/// What bounds the requests of the public port.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestBounds {
+    /// The largest body that is read.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// The longest token that is looked at.
+    pub token_bytes: usize,
+}
+
 /// What the handlers share.
 #[derive(Debug)]
-pub struct Shared {
-    /// The pipeline.
-    pub service: Arc<Service>,
-    /// The largest request body that is read.
-    pub body_limit_bytes: usize,
-    /// How long a request body may take to arrive.
-    pub body_timeout: Duration,
+struct Shared {
+    service: Arc<Service>,
+    bodies: BodyBounds,
+    token_limit_bytes: usize,
 }
 
 /// The public port's routes.
-pub fn router(shared: Shared) -> Router {
-    let shared = Arc::new(shared);
+pub fn router(service: Arc<Service>, bounds: RequestBounds) -> Router {
+    let shared = Arc::new(Shared {
+        service,
+        bodies: BodyBounds::new(bounds.body_bytes, bounds.body_timeout),
+        token_limit_bytes: bounds.token_bytes,
+    });
     Router::new()
         .route("/api/v2/signingCert", post(sign::signing_cert))
         .route("/api/v2/trustBundle", get(trust::trust_bundle))
@@ -51,8 +68,19 @@ pub fn router(shared: Shared) -> Router {
         .route("/log/{*path}", get(log::read))
         .fallback(|| async { refuse(&Malformed::UnknownPath) })
         .method_not_allowed_fallback(|| async { refuse(&Malformed::WrongMethod) })
+        .layer(cors())
         .layer(middleware::from_fn(frame))
         .with_state(shared)
+}
+
+/// Any web page may ask, as in the reference: what counts is the token in the request, and a
+/// browser adds nothing of its own to it (no cookies, no client certificates).
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .vary([])
 }
 
 /// Whether the process serves; which parts work is readiness, on the private port.
@@ -74,10 +102,7 @@ async fn frame(mut request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     let method = request.method().clone();
     // The matched route, not the path: a path is the caller's text and could be anything.
-    let route = request
-        .extensions()
-        .get::<axum::extract::MatchedPath>()
-        .map_or_else(|| "other".to_owned(), |route| route.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -88,7 +113,7 @@ async fn frame(mut request: Request, next: Next) -> Response {
     tracing::info!(
         request = %id,
         %method,
-        route,
+        route = route.as_ref().map_or("other", MatchedPath::as_str),
         status = response.status().as_u16(),
         micros = started.elapsed().as_micros(),
         "answered"
@@ -102,7 +127,7 @@ fn request_id() -> Option<RequestId> {
     Some(RequestId::from_random(random))
 }
 
-/// The JSON envelope of grpc-gateway, which every client reads (WIRE 1.5).
+/// The JSON envelope of grpc-gateway, which every client reads.
 fn problem(status: &Status) -> Response {
     #[derive(Serialize)]
     struct Envelope<'a> {

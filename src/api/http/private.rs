@@ -1,32 +1,47 @@
 //! The private port: whether the process lives, and what of it works.
 //!
-//! In: the pipeline. Out: `GET /livez` (the process runs) and `GET /readyz` (each issuer,
-//! authority and store by name; 503 where nothing could be issued). For operators only: names of
-//! keys and issuers stand in it, so it listens on loopback unless configured otherwise.
+//! In: the pipeline, and whether it stops. Out: `GET /livez` (the process runs) and `GET /readyz`
+//! (each issuer, authority and store by name; 503 where nothing could be issued, and from the
+//! moment the process was told to stop, so that load balancers send nothing more). For operators
+//! only: names of keys and issuers stand in it, so it listens on loopback unless configured
+//! otherwise.
 
 use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response, routing::get};
 use http::StatusCode;
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::json;
+use super::{json, refuse};
 use crate::{
+    api::status::Malformed,
     ca::Phase,
     issue::Service,
     oidc::{IssuerState, IssuerStatus},
 };
 
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The pipeline.
+    pub service: Arc<Service>,
+    /// Becomes true when the process was told to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
 /// The private port's routes.
-pub fn router(service: Arc<Service>) -> Router {
+pub fn router(watched: Watched) -> Router {
     Router::new()
         .route("/livez", get(|| async { json(Alive { alive: true }) }))
         .route("/readyz", get(ready))
-        .with_state(service)
+        .fallback(|| async { refuse(&Malformed::UnknownPath) })
+        .method_not_allowed_fallback(|| async { refuse(&Malformed::WrongMethod) })
+        .with_state(watched)
 }
 
-async fn ready(State(service): State<Arc<Service>>) -> Response {
-    let readiness = Readiness::of(&service);
+async fn ready(State(watched): State<Watched>) -> Response {
+    let readiness = Readiness::of(&watched);
     let ready = readiness.ready;
     let mut response = json(readiness);
     if !ready {
@@ -45,6 +60,7 @@ struct Alive {
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    stopping: bool,
     authorities: Vec<AuthorityReadiness>,
     log: Option<LogReadiness>,
     issuers: Vec<IssuerReadiness>,
@@ -75,7 +91,9 @@ struct IssuerReadiness {
 }
 
 impl Readiness {
-    fn of(service: &Service) -> Self {
+    fn of(watched: &Watched) -> Self {
+        let Watched { service, stopping } = watched;
+        let stopping = *stopping.borrow();
         let now = service.now();
         let generation = service.generation();
         let authorities = generation.ca.authorities().iter().map(|authority| AuthorityReadiness {
@@ -95,7 +113,8 @@ impl Readiness {
         });
         let log_works = log.as_ref().is_none_or(|log| log.stopped.is_none());
         Self {
-            ready: log_works && generation.ca.signing_at(now).is_ok(),
+            ready: !stopping && log_works && generation.ca.signing_at(now).is_ok(),
+            stopping,
             authorities: authorities.collect(),
             log,
             issuers: generation.issuers.status().into_iter().map(IssuerReadiness::from).collect(),

@@ -59,8 +59,12 @@ pub async fn serve(
                 };
                 tokio::spawn(connection.serve(protocols.clone(), graceful.watcher()));
             }
-            // Out of file descriptors, or a client that left at once: the loop must live on
-            // (NT-08), and a pause keeps it from spinning while the cause lasts.
+            // No pause: whoever opens and resets connections would slow everyone else down.
+            Err(error) if is_of_one_client(&error) => {
+                tracing::debug!(%error, "a client left before it was accepted");
+            }
+            // Out of file descriptors: the loop must live on (NT-08), and a pause keeps it from
+            // spinning while the cause lasts.
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -79,9 +83,20 @@ async fn accept(
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    // An answer is one small write: waiting to fill a segment would only delay it.
-    stream.set_nodelay(true)?;
+    // An answer is one small write: waiting to fill a segment would only delay it. It fails only
+    // where the client is gone already, which the first read finds out.
+    let _gone = stream.set_nodelay(true);
     Ok((stream, slot))
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
 }
 
 fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {

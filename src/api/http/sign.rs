@@ -1,13 +1,13 @@
-//! `POST /api/v2/signingCert` (WIRE 1.2 to 1.4).
+//! `POST /api/v2/signingCert`, as Fulcio's API has it (`fulcio.proto`).
 //!
 //! In: the protobuf JSON that the clients send, token in body or header. Out: the chain with the
 //! embedded SCT as the one member of the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension,
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
     response::Response,
 };
@@ -17,12 +17,12 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::error::Category;
 
 use super::{Shared, json, problem};
 use crate::{
-    api::status::{Malformed, Status},
+    api::status::{BodyFault, Malformed, Status},
     ca::Issued,
     issue,
     proof::Possession,
@@ -79,14 +79,18 @@ async fn read(
     body: Body,
 ) -> Result<issue::Request, Malformed> {
     refuse_encoded(headers)?;
-    let body = read_body(body, shared.body_limit_bytes, shared.body_timeout).await?;
-    let parsed: SigningRequest = serde_json::from_slice(&body)
-        .map_err(|error| Malformed::Body { reason: error.to_string() })?;
+    let body = shared.bodies.receive(headers, body).await?;
+    let parsed: SigningRequest =
+        serde_json::from_slice(&body.bytes).map_err(|error| body_fault(&error))?;
     let token = match parsed.credentials.and_then(|credentials| credentials.oidc_identity_token) {
         // The body wins over the header, as in the reference.
         Some(token) if !token.is_empty() => Secret::from(token),
         _ => bearer_token(headers)?,
     };
+    let limit_bytes = shared.token_limit_bytes;
+    if token.expose().len() > limit_bytes {
+        return Err(Malformed::TokenTooLong { limit_bytes });
+    }
     let possession = match (parsed.certificate_signing_request, parsed.public_key_request) {
         (Some(csr), _) if !csr.0.is_empty() => Possession::Csr(csr.0),
         (_, Some(PublicKeyRequest { public_key: Some(key), proof_of_possession })) => {
@@ -111,16 +115,15 @@ fn refuse_encoded(headers: &HeaderMap) -> Result<(), Malformed> {
     }
 }
 
-async fn read_body(body: Body, limit_bytes: usize, timeout: Duration) -> Result<Bytes, Malformed> {
-    let collected = tokio::time::timeout(timeout, Limited::new(body, limit_bytes).collect()).await;
-    match collected {
-        Err(_) => Err(Malformed::TooSlow { limit_ms: timeout.as_millis() }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Malformed::TooLarge { limit_bytes })
-        }
-        Ok(Err(_)) => Err(Malformed::Truncated),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-    }
+/// Where and of which kind, but not in the words of the JSON reader: those repeat what stands
+/// there, which may be a token in the wrong place (NT-60).
+fn body_fault(error: &serde_json::Error) -> Malformed {
+    let fault = match error.classify() {
+        Category::Eof => BodyFault::EndsEarly,
+        Category::Data => BodyFault::Member,
+        Category::Syntax | Category::Io => BodyFault::NotJson,
+    };
+    Malformed::Body { fault, line: error.line(), column: error.column() }
 }
 
 fn bearer_token(headers: &HeaderMap) -> Result<Secret, Malformed> {
@@ -183,7 +186,7 @@ const LENIENT: GeneralPurposeConfig =
 const LENIENT_STANDARD: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 const LENIENT_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
 
-/// The answer has exactly one member: some clients read it as a tagged enum (WIRE 1.4).
+/// The answer has exactly one member: some clients read it as a tagged enum.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SigningCertificate<'a> {

@@ -1,4 +1,6 @@
-//! `GET /api/v2/trustBundle` and `GET /api/v2/configuration` (WIRE 1.5).
+//! `GET /api/v2/trustBundle` and `GET /api/v2/configuration`, as Fulcio's API has them.
+//!
+//! In: the configuration in effect. Out: what verifiers and clients may know of it.
 
 use std::sync::Arc;
 
