@@ -249,6 +249,16 @@ fn every_malformed_request_has_its_status_code_label_and_text() {
             (415, 3, "content_encoding", "the Content-Encoding 'br' is not taken"),
         ),
         (Malformed::LogUnreadable, (503, 14, "log_unreadable", "the log cannot be read now")),
+        (
+            Malformed::Message { fault: MessageFault::Frame },
+            (400, 3, "malformed_body", "the message is not as the API says: the body is not one"),
+        ),
+        (
+            Malformed::Message { fault: MessageFault::Protobuf },
+            (400, 3, "malformed_body", "the message is not as the API says: it is not protobuf"),
+        ),
+        (Malformed::UnknownMethod, (404, 12, "unknown_path", "this server has no such method")),
+        (Malformed::UnknownService, (404, 5, "unknown_service", "this server has no such service")),
         (Malformed::UnknownPath, (404, 5, "unknown_path", "Not Found")),
         (Malformed::WrongMethod, (501, 12, "wrong_method", "Method Not Allowed")),
     ];
@@ -277,9 +287,13 @@ fn malformed_variant(malformed: &Malformed) -> usize {
         Malformed::LogUnreadable => 12,
         Malformed::UnknownPath => 13,
         Malformed::WrongMethod => 14,
+        Malformed::Message { fault: MessageFault::Frame } => 15,
+        Malformed::Message { fault: MessageFault::Protobuf } => 16,
+        Malformed::UnknownMethod => 17,
+        Malformed::UnknownService => 18,
     }
 }
-const MALFORMED_VARIANTS: usize = 15;
+const MALFORMED_VARIANTS: usize = 19;
 
 #[test]
 fn only_overload_asks_to_come_again_at_once() {
