@@ -18,7 +18,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -36,7 +36,7 @@ pub enum Event<'a> {
     Started { version: &'a str, log_id: Option<&'a str> },
     /// A certificate is about to be signed.
     Intent(Issuance<'a>),
-    /// The certificate stands in the log and was handed to the client.
+    /// The certificate stands in the log and was signed; whoever still waited for it has it.
     Issued(Issuance<'a>),
     /// An announced issuance came to nothing.
     Failed { request: &'a RequestId, serial: &'a str, reason: &'a str },
@@ -80,7 +80,9 @@ pub struct AuditLog {
 
 #[derive(Debug)]
 struct Tail {
-    file: File,
+    /// Shared with a flush, so that recording goes on while the disk works. No second handle:
+    /// none can be had when the process is out of file descriptors, and the log would end there.
+    file: Arc<File>,
     last_line_sha256: [u8; 32],
     /// Reused between lines, so that a record does not allocate.
     line: Vec<u8>,
@@ -108,7 +110,7 @@ impl AuditLog {
         }
         let last_line = last_line(&mut file).map_err(failed)?;
         let last_line_sha256 = last_line.map_or([0; 32], |line| sha256(&line));
-        let tail = Tail { file, last_line_sha256, line: Vec::with_capacity(1024) };
+        let tail = Tail { file: Arc::new(file), last_line_sha256, line: Vec::with_capacity(1024) };
         Ok(Self { path: path.to_owned(), tail: Mutex::new(tail), broken: AtomicBool::new(false) })
     }
 
@@ -135,11 +137,7 @@ impl AuditLog {
             self.broken.store(true, Ordering::Release);
             AuditError::Write { path: self.path.clone(), source }
         };
-        // A second handle to the same file, so that recording goes on while the disk works.
-        let file = {
-            let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-            tail.file.try_clone().map_err(failed)?
-        };
+        let file = Arc::clone(&self.tail.lock().unwrap_or_else(PoisonError::into_inner).file);
         file.sync_data().map_err(failed)
     }
 
@@ -165,7 +163,7 @@ impl Tail {
         serde_json::to_writer(&mut self.line, &Line { time: now.to_string(), event, prev })?;
         let line_sha256 = sha256(&self.line);
         self.line.push(b'\n');
-        self.file.write_all(&self.line)?;
+        (&*self.file).write_all(&self.line)?;
         self.last_line_sha256 = line_sha256;
         Ok(())
     }
@@ -327,7 +325,7 @@ mod tests {
         assert!(matches!(AuditLog::open(&path), Err(AuditError::NoFile { .. })));
         // It takes no byte.
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        let tail = Tail { file, last_line_sha256: [0; 32], line: Vec::new() };
+        let tail = Tail { file: Arc::new(file), last_line_sha256: [0; 32], line: Vec::new() };
         let log = AuditLog { path, tail: Mutex::new(tail), broken: AtomicBool::new(false) };
         assert!(matches!(record(&log, "one"), Err(AuditError::Write { .. })));
         assert!(matches!(record(&log, "two"), Err(AuditError::Broken { .. })));

@@ -11,9 +11,9 @@ use crate::{
 /// What a client sends to show that it holds the private key.
 #[derive(Clone, Debug)]
 pub enum Possession {
-    /// WIRE 1.2 A: key as PEM or DER, signature over one of the identity's challenges.
+    /// Key as PEM or DER, signature over one of the identity's challenges.
     Signature { public_key: Vec<u8>, signature: Vec<u8> },
-    /// WIRE 1.2 B: PEM of a PKCS #10.
+    /// PEM of a PKCS #10.
     Csr(Vec<u8>),
 }
 
@@ -30,7 +30,7 @@ impl ProvenKey {
     }
 }
 
-/// Why possession is not shown. [`ProofError::fault`] sorts it into the answers of WIRE 1.5.
+/// Why possession is not shown. [`ProofError::fault`] sorts it into the reference's answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     #[error("{0}")]
@@ -44,7 +44,7 @@ pub enum ProofError {
     WrongSignature { challenges: Vec<String> },
 }
 
-/// The five answers of WIRE 1.5 that a proof can lead to.
+/// The reference's five answers that a proof can lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProofFault {
     KeyMalformed,
@@ -84,7 +84,7 @@ impl ProofError {
 
 /// Checks that the client holds the private half of the key it sent. A signature must be over
 /// one of the identity's challenges, which binds it to the token; a CSR is bound to the request
-/// that carries it, and only shows that its sender holds the key (WIRE 1.3).
+/// that carries it, and only shows that its sender holds the key.
 ///
 /// # Errors
 /// The key or CSR is not taken, or the signature does not verify.

@@ -1,4 +1,4 @@
-//! A module uses only lower layers (its own children apart): the table of DESIGN, section 3,
+//! A module uses only lower layers (its own children apart): the table below,
 //! held against every `use crate::…` and every `crate::…` path in `src/`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the tree fails")]

@@ -31,6 +31,7 @@ fn issue_table() -> Vec<(Error, Row)> {
     rows
 }
 
+#[expect(clippy::too_many_lines, reason = "a table reads best in one piece")]
 fn caller_rows() -> Vec<(Error, Row)> {
     let key = |error| Error::Proof(ProofError::Key(error));
     let csr = |error| Error::Proof(ProofError::Csr(error));
@@ -44,15 +45,22 @@ fn caller_rows() -> Vec<(Error, Row)> {
         ),
         (
             Error::Token(TokenError::Expired { seconds_ago: 5 }),
-            (400, 3, "token", "There was an error processing the identity token: the token expired 5 s ago"),
+            (
+                400,
+                3,
+                "token",
+                "There was an error processing the identity token: the token expired 5 s ago",
+            ),
         ),
-        (
-            Error::Identity(IdentityError::DotSegment),
-            (400, 3, "identity", TOKEN_TEXT),
-        ),
+        (Error::Identity(IdentityError::DotSegment), (400, 3, "identity", TOKEN_TEXT)),
         (
             key(malformed()),
-            (400, 3, "key_unparsable", "The public key supplied in the request could not be parsed: it is empty"),
+            (
+                400,
+                3,
+                "key_unparsable",
+                "The public key supplied in the request could not be parsed: it is empty",
+            ),
         ),
         (
             key(KeyError::Weak { weakness: crate::x509::public_key::WeakKey::RsaEvenModulus }),
@@ -64,21 +72,39 @@ fn caller_rows() -> Vec<(Error, Row)> {
         ),
         (
             Error::Proof(ProofError::SignatureTooLong { bytes: 9000 }),
-            (400, 3, "proof", "The signature supplied in the request could not be verified: the signature has 9000"),
+            (
+                400,
+                3,
+                "proof",
+                "The signature supplied in the request could not be verified: the signature has 9000",
+            ),
         ),
         (
             Error::Proof(wrong),
-            (400, 3, "proof", "The signature supplied in the request could not be verified: it is not a signature by this key over 'jane'"),
+            (
+                400,
+                3,
+                "proof",
+                "The signature supplied in the request could not be verified: it is not a signature by this key over 'jane'",
+            ),
         ),
         (
             csr(CsrError::Der),
-            (400, 3, "csr_unparsable", "The certificate signing request could not be parsed: it is not a PKCS #10"),
+            (
+                400,
+                3,
+                "csr_unparsable",
+                "The certificate signing request could not be parsed: it is not a PKCS #10",
+            ),
         ),
         (
             csr(CsrError::WrongSignature),
             (400, 3, "proof", "The signature supplied in the request could not be verified: "),
         ),
-        (csr(CsrError::Key(not_permitted())), (400, 3, "algorithm", "signing algorithm not permitted: ")),
+        (
+            csr(CsrError::Key(not_permitted())),
+            (400, 3, "algorithm", "signing algorithm not permitted: "),
+        ),
         (
             Error::Refused(Refusal { rule: "r1".to_owned(), message: "only main".to_owned() }),
             (403, 7, "policy", "refused by policy rule 'r1': only main"),
@@ -99,7 +125,12 @@ fn ca_rows() -> Vec<(Error, Row)> {
     vec![
         (
             Error::Ca(unavailable.into()),
-            (503, 14, "ca_unavailable", "error communicating with CA backend: the key did not sign"),
+            (
+                503,
+                14,
+                "ca_unavailable",
+                "error communicating with CA backend: the key did not sign",
+            ),
         ),
         row(SignError::BadSignature { key: key() }.into()),
         row(SignError::Failed { key: key() }.into()),
@@ -117,8 +148,12 @@ fn ca_rows() -> Vec<(Error, Row)> {
 fn log_rows() -> Vec<(Error, Row)> {
     let storage = || crate::log::StopReason::Panicked { task: INTERNAL_VALUE };
     let sign = SignError::Failed { key: format!("file:/{INTERNAL_VALUE}/log.pem") };
-    let unavailable =
-        (503, 14, "log_unavailable", "Error entering certificate in CTL: the log takes no entries now");
+    let unavailable = (
+        503,
+        14,
+        "log_unavailable",
+        "Error entering certificate in CTL: the log takes no entries now",
+    );
     let row = |error: SubmitError| (Error::Log(error), unavailable);
     vec![
         row(SubmitError::Overloaded),
@@ -128,7 +163,9 @@ fn log_rows() -> Vec<(Error, Row)> {
         row(SubmitError::ClockJump { behind_ms: 20_000 }),
         row(SubmitError::Full),
         row(SubmitError::Sign(Arc::new(sign))),
-        row(SubmitError::Tiles(Arc::new(TileStoreError::Differs { path: INTERNAL_VALUE.to_owned() }))),
+        row(SubmitError::Tiles(Arc::new(TileStoreError::Differs {
+            path: INTERNAL_VALUE.to_owned(),
+        }))),
         (
             Error::Log(SubmitError::UnknownIssuer { fingerprint: INTERNAL_VALUE.to_owned() }),
             (500, 13, "log", "Error entering certificate in CTL"),
@@ -147,12 +184,14 @@ fn own_rows() -> Vec<(Error, Row)> {
     vec![
         (
             Error::Token(TokenError::Unavailable { source: unreachable }),
-            (503, 14, "issuer_unavailable", "There was an error processing the identity token: the keys of the token's issuer could not be obtained"),
+            (
+                503,
+                14,
+                "issuer_unavailable",
+                "There was an error processing the identity token: the keys of the token's issuer could not be obtained",
+            ),
         ),
-        (
-            Error::Token(TokenError::ReplayGuardFull),
-            (503, 14, "issuer_unavailable", TOKEN_TEXT),
-        ),
+        (Error::Token(TokenError::ReplayGuardFull), (503, 14, "issuer_unavailable", TOKEN_TEXT)),
         (
             Error::Identity(IdentityError::NoProfile { configured_as: INTERNAL_VALUE.to_owned() }),
             (500, 13, "internal", "internal error"),
@@ -164,11 +203,21 @@ fn own_rows() -> Vec<(Error, Row)> {
         (Error::Audit(AuditError::Broken { path: path() }), audit),
         (
             Error::Deadline { stage: Stage::Token },
-            (503, 14, "token_deadline", "There was an error processing the identity token: out of time while verifying"),
+            (
+                503,
+                14,
+                "token_deadline",
+                "There was an error processing the identity token: out of time while verifying",
+            ),
         ),
         (
             Error::Deadline { stage: Stage::Signing },
-            (503, 14, "signing_deadline", "error communicating with CA backend: out of time while signing and logging"),
+            (
+                503,
+                14,
+                "signing_deadline",
+                "error communicating with CA backend: out of time while signing and logging",
+            ),
         ),
         (Error::Randomness, (500, 13, "internal", "internal error")),
         (Error::Aborted, (500, 13, "internal", "internal error")),
@@ -223,7 +272,12 @@ fn every_malformed_request_has_its_status_code_label_and_text() {
     let rows: Vec<(Malformed, Row)> = vec![
         (
             body(BodyFault::NotJson),
-            (400, 3, "malformed_body", "the request body is not as the API says: it is not JSON at line 3, column 7"),
+            (
+                400,
+                3,
+                "malformed_body",
+                "the request body is not as the API says: it is not JSON at line 3, column 7",
+            ),
         ),
         (body(BodyFault::EndsEarly), (400, 3, "malformed_body", "the request body is not")),
         (body(BodyFault::Member), (400, 3, "malformed_body", "the request body is not")),
@@ -232,7 +286,12 @@ fn every_malformed_request_has_its_status_code_label_and_text() {
         (Malformed::TokenTooLong { limit_bytes: 9 }, (400, 3, "token", TOKEN_TEXT)),
         (
             Malformed::NoKey,
-            (400, 3, "key_unparsable", "The public key supplied in the request could not be parsed: neither"),
+            (
+                400,
+                3,
+                "key_unparsable",
+                "The public key supplied in the request could not be parsed: neither",
+            ),
         ),
         (Malformed::Overloaded, (429, 8, "overloaded", "too many requests are under way")),
         (

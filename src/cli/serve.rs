@@ -81,7 +81,12 @@ async fn reload(running: &Running, loaded: Result<config::Config, config::Config
             Ok(()) => return tracing::info!("configuration reloaded"),
             Err(error) => super::error::with_causes(&error),
         },
-        Err(error) => super::error::with_causes(&error),
+        Err(error) => {
+            let error = super::error::with_causes(&error);
+            // If the audit log takes no lines, the next flush ends the process.
+            let _recorded = running.record_refused_reload(&error);
+            error
+        }
     };
     tracing::error!(%error, "configuration not reloaded, the old one stays in effect");
 }

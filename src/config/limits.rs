@@ -12,7 +12,7 @@ use super::{
 pub(super) fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Limits> {
     let mut fields = Fields::of(node, "limits", Spelling::Kebab, mistakes)?;
     let mut limits = Limits::default();
-    // More than the defaults serves no client and only helps an attacker (DESIGN.md, section 4).
+    // More than the defaults serves no client and only helps an attacker.
     let (body_bytes, token_bytes) = (limits.body_bytes as u64, limits.token_bytes as u64);
     let given = fields.count("requests-in-flight", mistakes);
     set_size(&mut limits.requests_in_flight, given, 1..=65_536, "requests", mistakes);

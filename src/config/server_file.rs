@@ -341,7 +341,7 @@ impl Reader<'_> {
     }
 }
 
-/// What clients call us: an origin. Some clients drop a path (WIRE 0), and tokens travel to it.
+/// What clients call us: an origin. Some clients drop a path, and tokens travel to it.
 fn check_url(text: &str) -> Result<url::Url, UrlFault> {
     let url = url::Url::parse(text).map_err(|_| UrlFault::NotAbsolute)?;
     if !(url.scheme() == "https" || url.scheme() == "http" && is_this_machine(&url)) {

@@ -72,7 +72,7 @@ impl Error {
     /// Whether the audit log already says what became of the request, or cannot be written.
     pub(super) fn is_recorded(&self) -> bool {
         match self {
-            Error::Ca(_) | Error::Log(_) | Error::Audit(_) => true,
+            Error::Ca(_) | Error::Log(_) | Error::Audit(_) | Error::Aborted => true,
             // The task that signs goes on, and records how it ended.
             Error::Deadline { stage: Stage::Signing } => true,
             Error::Overloaded
@@ -82,8 +82,7 @@ impl Error {
             | Error::Proof(_)
             | Error::Refused(_)
             | Error::Deadline { stage: Stage::Token }
-            | Error::Randomness
-            | Error::Aborted => false,
+            | Error::Randomness => false,
         }
     }
 }

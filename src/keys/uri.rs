@@ -104,7 +104,7 @@ impl fmt::Display for Hint {
 }
 
 const FILE: &str = "file";
-/// Schemes that have their name (DESIGN.md, section 6) but no code yet.
+/// Schemes that have their name but no code yet.
 const NOT_BUILT: [&str; 6] = ["awskms", "gcpkms", "azurekms", "hashivault", "pkcs11", "wrapped"];
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub struct Csr {
     public_key: PublicKey,
 }
 
-/// Why a request is not taken. `Key` and `WrongSignature` have their own answers in WIRE 1.5; all
+/// Why a request is not taken. `Key` and `WrongSignature` have answers of their own; all
 /// others mean that it could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {

@@ -81,7 +81,7 @@ pub struct Row {
     pub encoding: Encoding,
 }
 
-/// THE table, in render order (WIRE 2.1). .7 is missing because it is no extension but an
+/// THE table, in the reference's order (Fulcio's `oid-info.md`). .7 is missing because it is no extension but an
 /// otherName, see [`super::names`].
 #[rustfmt::skip] // a table is read down its columns
 pub const ROWS: [Row; 23] = {

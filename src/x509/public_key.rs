@@ -32,7 +32,7 @@ pub struct PublicKey {
     verifier: ParsedPublicKey,
 }
 
-/// The permitted kinds (WIRE 1.2).
+/// The permitted kinds: those of the reference's default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKeyAlgorithm {
     EcdsaP256,
@@ -45,7 +45,7 @@ pub enum ClientKeyAlgorithm {
     Ed25519,
 }
 
-/// Why a key is not taken. The three variants are the three answers of WIRE 1.5.
+/// Why a key is not taken. The three variants are three different answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It could not be parsed.
@@ -166,7 +166,7 @@ impl PublicKey {
         &self.spki_der[self.key_octets.clone()]
     }
 
-    /// Verifies with the key's default algorithm (WIRE 1.2): P-256/SHA-256, P-384/SHA-384 and
+    /// Verifies with the key's default algorithm: P-256/SHA-256, P-384/SHA-384 and
     /// P-521/SHA-512 as ASN.1, RSA PKCS #1 v1.5 with SHA-256, Ed25519 pure.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
@@ -235,7 +235,7 @@ pub enum Hash {
     Sha512,
 }
 
-/// A signature algorithm that CSRs and CA certificates may name (WIRE 1.2).
+/// A signature algorithm that CSRs and CA certificates may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureScheme {
     Ecdsa(Hash),

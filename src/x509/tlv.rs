@@ -2,7 +2,7 @@
 //!
 //! In: a tag and content whose length is known beforehand. Out: DER appended to a buffer. Knows
 //! nothing of what the bytes mean. Reading DER is the `der` crate's work; writing is ours because
-//! one pass into one buffer costs a twentieth of an encoder (DESIGN.md, section 5).
+//! one pass into one buffer costs a twentieth of an encoder.
 
 /// OCTET STRING.
 pub(crate) const TAG_OCTET_STRING: u8 = 0x04;

@@ -2,14 +2,24 @@
 //! it leaves behind. Issuer keys are static here (`jwks` in the issuer file), so that every token
 //! can be made wrong on purpose; real providers and clients are in `tests/e2e`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed, and says what it saw"
+)]
 
 mod certificate;
+mod connections;
 mod faults;
+mod load;
 mod ports;
+mod process;
 mod refusals;
 mod reload;
 mod routes;
 mod secrecy;
 mod token;
+mod unlogged;
 mod world;

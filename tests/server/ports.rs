@@ -67,7 +67,10 @@ async fn while_the_process_stops_it_is_not_ready_and_then_both_ports_are_closed(
     // A request that began and waits for the rest of its body holds the stop up.
     let body = crate::world::signing_request(&token, "jane@example.com").to_string();
     let mut slow = tokio::net::TcpStream::connect(public).await.unwrap();
-    let head = format!("POST /api/v2/signingCert HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /api/v2/signingCert HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     slow.write_all(head.as_bytes()).await.unwrap();
     slow.write_all(&body.as_bytes()[..10]).await.unwrap();
     // Answered on a connection of its own, so that the slow one has been accepted.
@@ -101,4 +104,32 @@ async fn the_private_address_cannot_change_without_a_restart() {
     fs::write(world.path("mayfly.yaml"), yaml).unwrap();
     let refused = world.running.reload(load(world.folder.path()).unwrap()).await;
     assert!(matches!(refused, Err(StartError::NeedsRestart { key: "private" })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nt_64_every_answer_of_both_ports_says_what_it_is() {
+    let world = World::start().await;
+    let token = world.issuer_key.sign(&email_claims());
+    world.request(&token, "jane@example.com").await.chain();
+    let private = world.running.private_address().unwrap();
+    let mut urls: Vec<String> = [
+        "/healthz",
+        "/api/v2/trustBundle",
+        "/api/v2/configuration",
+        "/api/v2/signingCert",
+        "/log/checkpoint",
+        "/log/tile/0/000.p/1",
+        "/log/nothing",
+        "/<script>alert(1)</script>",
+    ]
+    .map(|path| world.url(path))
+    .to_vec();
+    urls.extend(["/livez", "/readyz", "/"].map(|path| format!("http://{private}{path}")));
+    for url in urls {
+        let answer = world.client.get(&url).send().await.unwrap();
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{url}");
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(!kind.contains("html"), "{url}: {kind}");
+        assert!(!answer.bytes().await.unwrap().windows(7).any(|each| each == b"<script"), "{url}");
+    }
 }

@@ -1,5 +1,5 @@
 //! Every refusal: the right status, a message that names the fault in the caller's input, no
-//! certificate, no log entry, one audit line (THREATS, section 1).
+//! certificate, no log entry, one audit line.
 
 use serde_json::{Value, json};
 

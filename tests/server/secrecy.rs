@@ -40,6 +40,32 @@ async fn nt_60_tokens_and_keys_stand_in_no_answer_and_no_audit_line() {
     assert!(!seen.contains(world.folder.path().to_str().unwrap()), "a path was given away");
 }
 
+/// A JSON reader that quotes what it found would give away a token that stands in a wrong place.
+#[tokio::test]
+async fn nt_60_a_token_in_the_wrong_place_is_not_repeated() {
+    let world = World::start().await;
+    let token = world.issuer_key.sign(&email_claims());
+    for body in [
+        json!(token),
+        json!({ "credentials": token }),
+        json!({ "credentials": { "oidcIdentityToken": [token] } }),
+        json!({ "credentials": { "oidcIdentityToken": { token.clone(): 1 } } }),
+        json!({ "publicKeyRequest": token }),
+        json!({ "publicKeyRequest": { "publicKey": { "content": token } } }),
+        json!({ "publicKeyRequest": { "proofOfPossession": token } }),
+        json!({ "certificateSigningRequest": { "x": token } }),
+    ] {
+        let answer = world.post(&body).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(!answer.body.contains(&token[..20]), "{}", answer.body);
+    }
+    let request = world.client.post(world.url("/api/v2/signingCert")).body(token.clone());
+    let answer = crate::world::answer(request).await;
+    assert!(!answer.body.contains(&token[..20]), "{}", answer.body);
+    let audit = std::fs::read_to_string(world.path("audit.jsonl")).unwrap();
+    assert!(!audit.contains(&token[..20]));
+}
+
 #[tokio::test]
 async fn debug_of_the_running_service_shows_no_key() {
     let world = World::start().await;

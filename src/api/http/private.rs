@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, response::Response, routing::get};
-use http::StatusCode;
+use axum::{Router, extract::State, middleware::map_response, response::Response, routing::get};
+use http::{StatusCode, header};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{json, refuse};
+use super::{NOSNIFF, json, refuse};
 use crate::{
     api::status::Malformed,
     ca::Phase,
@@ -37,6 +37,10 @@ pub fn router(watched: Watched) -> Router {
         .route("/readyz", get(ready))
         .fallback(|| async { refuse(&Malformed::UnknownPath) })
         .method_not_allowed_fallback(|| async { refuse(&Malformed::WrongMethod) })
+        .layer(map_response(async |mut response: Response| {
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+            response
+        }))
         .with_state(watched)
 }
 

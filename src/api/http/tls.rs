@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{
     ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, aws_lc_rs as provided},
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     time::Timestamp,
-    x509::{Certificate, CertificateError},
+    x509::{Certificate, certificate::CertificateError},
 };
 
 /// The two files.
@@ -202,7 +202,7 @@ impl Texts {
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    Arc::new(provided::default_provider())
 }
 
 /// Why a certificate and key are not taken.

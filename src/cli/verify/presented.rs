@@ -64,7 +64,10 @@ impl Presented {
 
     /// The issuer's signature and its algorithm.
     pub fn signature(&self) -> (&spki::AlgorithmIdentifierOwned, &[u8]) {
-        (self.certificate.signature_algorithm(), self.certificate.signature().raw_bytes())
+        (
+            self.certificate.signature_algorithm(),
+            self.certificate.signature().as_bytes().unwrap_or_default(),
+        )
     }
 
     /// First instant of validity.

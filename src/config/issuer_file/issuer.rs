@@ -215,7 +215,7 @@ impl Reader<'_> {
         Some(kind)
     }
 
-    /// Only published; clients can sign nothing but these two (WIRE 1.3).
+    /// Only published; clients can sign nothing but these two.
     fn challenge(&mut self) -> Option<String> {
         let Located { at, value } = self.fields.text("challenge-claim", self.mistakes)?;
         if value != "sub" && value != "email" {
