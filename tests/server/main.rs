@@ -12,7 +12,10 @@
 
 mod certificate;
 mod connections;
+mod every_route;
 mod faults;
+mod grpc;
+mod legacy;
 mod load;
 mod ports;
 mod process;
@@ -20,6 +23,7 @@ mod refusals;
 mod reload;
 mod routes;
 mod secrecy;
+mod tls;
 mod token;
 mod unlogged;
 mod world;
