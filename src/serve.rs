@@ -72,11 +72,11 @@ struct Fixed {
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     let now = clock.now();
     let fixed = Fixed::of(&config);
+    let tls = fixed.tls.clone().map(|files| Tls::open(files, now)).transpose()?;
     let log = open_log(&config, &clock).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
     let generation = generation(config, None, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
-    let tls = fixed.tls.clone().map(|files| Tls::open(files, now)).transpose()?;
     // Both, before either serves: a process that cannot have all its ports does not start.
     let public = Bound::to(fixed.listen).await?;
     let private = match fixed.private {
@@ -147,7 +147,8 @@ impl Running {
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         self.fixed.refuse_change(&Fixed::of(&config))?;
         let now = self.clock.now();
-        let pair = self.certificate.as_ref().map(|certificate| certificate.load(now)).transpose()?;
+        let pair =
+            self.certificate.as_ref().map(|certificate| certificate.load(now)).transpose()?;
         let current = self.service.generation();
         let generation = generation(config, Some(&current), &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;

@@ -41,8 +41,7 @@ async fn ask(world: &World, route: &str, token: Option<&str>) -> Refused {
         "/api/v1/signingCert" => {
             let (pem, proof) = key_and_proof("jane@example.com");
             let content: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-            let body =
-                json!({ "publicKey": { "content": content }, "signedEmailAddress": proof });
+            let body = json!({ "publicKey": { "content": content }, "signedEmailAddress": proof });
             ask_http(world, route, token, &body).await
         }
         "/api/v2/signingCert" => {

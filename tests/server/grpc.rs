@@ -10,12 +10,12 @@ use crate::{
 };
 
 pub(crate) mod v2 {
-    #![expect(unreachable_pub, reason = "generated")]
+    #![expect(clippy::allow_attributes_without_reason, unreachable_pub, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/client/dev.sigstore.fulcio.v2.rs"));
 }
 
 mod health {
-    #![expect(unreachable_pub, reason = "generated")]
+    #![expect(clippy::allow_attributes_without_reason, unreachable_pub, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/client/grpc.health.v1.rs"));
 }
 
@@ -102,9 +102,8 @@ async fn the_configuration_is_that_of_the_json_api() {
     let url = v2::oidc_issuer::Issuer::IssuerUrl(EMAIL_ISSUER.to_owned());
     let email = issuers.iter().find(|issuer| issuer.issuer.as_ref() == Some(&url)).unwrap();
     assert_eq!((email.audience.as_str(), email.challenge_claim.as_str()), ("sigstore", "email"));
-    let wild = v2::oidc_issuer::Issuer::WildcardIssuerUrl(
-        "https://*.wild.example.com/id/*".to_owned(),
-    );
+    let wild =
+        v2::oidc_issuer::Issuer::WildcardIssuerUrl("https://*.wild.example.com/id/*".to_owned());
     assert!(issuers.iter().any(|issuer| issuer.issuer.as_ref() == Some(&wild)));
 }
 
@@ -192,11 +191,7 @@ async fn another_content_type_finds_nothing_there() {
 }
 
 /// A call by hand, for what no gRPC client would send.
-async fn call(
-    world: &World,
-    content_type: &str,
-    body: Vec<u8>,
-) -> (StatusCode, http::HeaderMap) {
+async fn call(world: &World, content_type: &str, body: Vec<u8>) -> (StatusCode, http::HeaderMap) {
     use hyper_util::{client::legacy::Client, rt::TokioExecutor};
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let request = Request::post(world.url(METHOD)).header("content-type", content_type);

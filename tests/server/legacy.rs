@@ -45,10 +45,10 @@ async fn gitsign_gets_a_chain_and_the_roots_are_those_of_the_trust_bundle() {
     assert!(chain[0].is_signed_by(&chain[1]) && chain[1].is_signed_by(&chain[2]));
 
     let roots = world.get("/api/v1/rootCert").await;
-    assert_eq!((roots.status, &roots.headers["content-type"]), (
-        200,
-        &"application/pem-certificate-chain".parse().unwrap(),
-    ));
+    assert_eq!(
+        (roots.status, &roots.headers["content-type"]),
+        (200, &"application/pem-certificate-chain".parse().unwrap(),)
+    );
     let expected = format!("{}{}", chain[1].pem(), chain[2].pem());
     assert_eq!(roots.body, expected.trim_end());
 }
@@ -81,13 +81,14 @@ async fn refusals_are_the_json_of_version_2() {
     let token = world.issuer_key.sign(&email_claims());
     let (content, _) = der_and_proof();
     let of_another_key = key_and_proof("jane@example.com").1;
-    let key = |content: &str, proof: &str| {
-        json!({ "publicKey": { "content": content }, "signedEmailAddress": proof })
-    };
+    let key = |content: &str, proof: &str| json!({ "publicKey": { "content": content }, "signedEmailAddress": proof });
     for (body, text) in [
         (json!({}), "The public key supplied in the request could not be parsed: neither"),
         (key("", ""), "The public key supplied in the request could not be parsed: "),
-        (key("AQID", &of_another_key), "The public key supplied in the request could not be parsed"),
+        (
+            key("AQID", &of_another_key),
+            "The public key supplied in the request could not be parsed",
+        ),
         (key("no base64!", ""), "the request body is not as the API says"),
         (
             key(&content, &of_another_key),

@@ -30,7 +30,7 @@ pub(super) async fn check(State(entry): State<Arc<Entry>>, request: Request) -> 
 }
 
 /// The messages of `proto/health.proto`.
-#[expect(clippy::allow_attributes_without_reason, unreachable_pub, reason = "generated")]
+#[expect(unreachable_pub, reason = "generated")]
 mod v1 {
     include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
 }

@@ -62,8 +62,7 @@ async fn signing_certificate(
 
 async fn read(entry: &Entry, id: RequestId, request: Request) -> Result<issue::Request, Malformed> {
     use v2::{create_signing_certificate_request::Key, credentials::Credentials};
-    let (parts, message) =
-        receive::<v2::CreateSigningCertificateRequest>(entry, request).await?;
+    let (parts, message) = receive::<v2::CreateSigningCertificateRequest>(entry, request).await?;
     let in_body = message.credentials.and_then(|message| message.credentials);
     let in_body = in_body.map(|Credentials::OidcIdentityToken(token)| token);
     let token = token(in_body, &parts.headers)?;
@@ -82,9 +81,8 @@ async fn trust_bundle(State(entry): State<Arc<Entry>>, request: Request) -> Resp
     respond(&entry, request, |_: v2::GetTrustBundleRequest| {
         let generation = entry.service.generation();
         let trusted = generation.ca.trusted_at(entry.service.now());
-        let chains = trusted.iter().map(|chain| {
-            chain_of(chain.iter().map(|certificate| certificate.pem()))
-        });
+        let chains =
+            trusted.iter().map(|chain| chain_of(chain.iter().map(|certificate| certificate.pem())));
         Ok(v2::TrustBundle { chains: chains.collect() })
     })
     .await
@@ -163,7 +161,7 @@ fn chain_of<'a>(pems: impl Iterator<Item = &'a str>) -> v2::CertificateChain {
 }
 
 /// The messages of `proto/fulcio.proto`.
-#[expect(clippy::allow_attributes_without_reason, unreachable_pub, reason = "generated")]
+#[expect(unreachable_pub, reason = "generated")]
 mod v2 {
     include!(concat!(env!("OUT_DIR"), "/dev.sigstore.fulcio.v2.rs"));
 }

@@ -23,7 +23,9 @@ pub(in crate::api) fn is_grpc(request: &Request) -> bool {
     let Some(content_type) = request.headers().get(header::CONTENT_TYPE) else { return false };
     let suffix = content_type.as_bytes().strip_prefix(APPLICATION_GRPC.as_bytes());
     let of_grpc = suffix.is_some_and(|suffix| {
-        matches!(suffix, b"" | b"+proto") || suffix.starts_with(b";") || suffix.starts_with(b"+proto;")
+        matches!(suffix, b"" | b"+proto")
+            || suffix.starts_with(b";")
+            || suffix.starts_with(b"+proto;")
     });
     of_grpc && request.version() == Version::HTTP_2
 }
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn a_body_is_one_whole_message() {
         let read = |body: &[u8]| message(&HeaderMap::new(), body).map(<[u8]>::to_vec);
-        assert_eq!(read(&[0, 0, 0, 0, 0]).unwrap(), []);
+        assert!(read(&[0, 0, 0, 0, 0]).unwrap().is_empty());
         assert_eq!(read(&[0, 0, 0, 0, 2, 7, 8]).unwrap(), [7, 8]);
         for broken in [
             &[][..],

@@ -55,13 +55,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, slot)) => {
-                let connection = Connection {
-                    stream,
-                    slot,
-                    tls: tls.clone(),
-                    router: router.clone(),
-                    bounds,
-                };
+                let connection =
+                    Connection { stream, slot, tls: tls.clone(), router: router.clone(), bounds };
                 tokio::spawn(connection.serve(protocols.clone(), graceful.watcher()));
             }
             // No pause: whoever opens and resets connections would slow everyone else down.

@@ -45,6 +45,7 @@ pub struct TlsFiles {
 pub struct Pair {
     certified: Arc<CertifiedKey>,
     valid_until: Timestamp,
+    seen: Seen,
 }
 
 /// The pair in use, and where the next one comes from.
@@ -63,17 +64,16 @@ impl Tls {
     /// # Errors
     /// As for [`Tls::load`].
     pub fn open(files: TlsFiles, now: Timestamp) -> Result<Self, TlsError> {
-        let texts = Texts::read(&files)?;
-        let pair = texts.pair(&files, now)?;
+        let pair = Texts::read(&files)?.pair(&files, now)?;
+        let seen = Mutex::new(pair.seen);
         let in_use = Arc::new(InUse(ArcSwap::new(pair.certified)));
-        let versions =
-            ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12]);
+        let versions = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13, &TLS12]);
         let mut config = versions
             .map_err(|source| TlsError::Provider { source })?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&in_use) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let seen = Mutex::new(texts.seen());
         Ok(Self { files, in_use, config: Arc::new(config), seen })
     }
 
@@ -93,6 +93,7 @@ impl Tls {
 
     /// Uses another pair for the connections that come.
     pub fn replace(&self, pair: Pair) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = pair.seen;
         self.in_use.0.store(pair.certified);
     }
 
@@ -194,10 +195,10 @@ impl Texts {
         }
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|source| not_pem(&files.key, source))?;
-        let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|source| {
-            TlsError::NoPair { cert: path(), key: files.key.clone(), source }
-        })?;
-        Ok(Pair { certified: Arc::new(certified), valid_until: server.not_after() })
+        let certified = CertifiedKey::from_der(chain, key, &provider())
+            .map_err(|source| TlsError::NoPair { cert: path(), key: files.key.clone(), source })?;
+        let valid_until = server.not_after();
+        Ok(Pair { certified: Arc::new(certified), valid_until, seen: self.seen() })
     }
 }
 
