@@ -9,7 +9,11 @@
 //! at another key than the one that counts. A tree instead of serde's structs, because serde stops
 //! at the first mistake and keeps the later of two equal keys.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 
@@ -85,7 +89,11 @@ impl Reader<'_, '_> {
     }
 
     fn event(&mut self) -> Read<Event> {
-        match self.parser.parse() {
+        // The parser panics on some texts that it does not know what to make of (`[!a,b]`), and a
+        // reload of such a file must not end the process (NT-65). It is not used again after that.
+        let parsed = catch_unwind(AssertUnwindSafe(|| self.parser.parse()));
+        let unreadable = |_| (self.last, Fault::Syntax { problem: "not readable".to_owned() });
+        match parsed.map_err(unreadable)? {
             Ok(event) => {
                 self.last = position(&event.start_mark);
                 Ok(event)

@@ -512,6 +512,13 @@ fn the_json_spelling_follows_from_the_yaml_spelling() {
     }
 }
 
+#[test]
+fn nt_65_a_text_on_which_the_yaml_parser_panics_is_a_mistake() {
+    for text in ["[!a,b]", "oidc-issuers: [!a,b]", "{!a,b: c}"] {
+        assert!(IssuerFile::parse(text, Path::new("i.yaml")).is_err(), "{text}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[-a-c:{}\\[\\],&*!|>'\"# \n\t]{0,60}") {
