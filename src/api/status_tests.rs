@@ -250,6 +250,10 @@ fn check(what: &str, status: &Status, (http, grpc, label, text): Row) {
     assert_eq!(status.label, label, "{what}");
     assert!(status.message.starts_with(text), "{what}: {}", status.message);
     assert!(!status.message.contains(INTERNAL_VALUE), "{what}: {}", status.message);
+    let documented = include_str!("../../docs/api.md").lines().any(|line| {
+        line.starts_with(&format!("| {http} | {grpc} |")) && line.ends_with(&format!("| `{label}` |"))
+    });
+    assert!(documented, "{what}: not in docs/api.md");
     // Ours alone never says more than which part failed.
     if http == 500 {
         assert_eq!(status.message, text, "{what}");
