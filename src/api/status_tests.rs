@@ -251,7 +251,8 @@ fn check(what: &str, status: &Status, (http, grpc, label, text): Row) {
     assert!(status.message.starts_with(text), "{what}: {}", status.message);
     assert!(!status.message.contains(INTERNAL_VALUE), "{what}: {}", status.message);
     let documented = include_str!("../../docs/api.md").lines().any(|line| {
-        line.starts_with(&format!("| {http} | {grpc} |")) && line.ends_with(&format!("| `{label}` |"))
+        line.starts_with(&format!("| {http} | {grpc} |"))
+            && line.ends_with(&format!("| `{label}` |"))
     });
     assert!(documented, "{what}: not in docs/api.md");
     // Ours alone never says more than which part failed.

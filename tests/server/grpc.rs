@@ -1,7 +1,11 @@
 //! gRPC by a generated client of another implementation, on the port of HTTP.
 
+use std::convert::Infallible;
+
+use axum::body::{Bytes, HttpBody};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tonic::{Code, transport::Channel};
 
 use crate::{
@@ -172,11 +176,14 @@ async fn a_broken_message_is_refused_and_recorded() {
 }
 
 #[tokio::test]
-async fn bodies_have_the_bounds_of_the_port() {
+async fn nt_03_bodies_have_the_bounds_of_the_port() {
     let world = World::start_with("limits:\n  body-size: 4KiB\n  header-timeout: 200ms\n").await;
     let (_, headers) = call(&world, "application/grpc+proto", vec![0; 5000]).await;
     assert_eq!(headers["grpc-status"], "8", "RESOURCE_EXHAUSTED");
     assert!(headers["grpc-message"].to_str().unwrap().contains("4096"));
+    let silent = futures_util::stream::pending::<Result<hyper::body::Frame<Bytes>, Infallible>>();
+    let (_, headers) = send(&world, "application/grpc", StreamBody::new(silent)).await;
+    assert_eq!(headers["grpc-status"], "4", "DEADLINE_EXCEEDED");
 }
 
 #[tokio::test]
@@ -192,10 +199,16 @@ async fn another_content_type_finds_nothing_there() {
 
 /// A call by hand, for what no gRPC client would send.
 async fn call(world: &World, content_type: &str, body: Vec<u8>) -> (StatusCode, http::HeaderMap) {
-    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    send(world, content_type, Full::<Bytes>::from(body)).await
+}
+
+async fn send<B>(world: &World, content_type: &str, body: B) -> (StatusCode, http::HeaderMap)
+where
+    B: HttpBody<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let request = Request::post(world.url(METHOD)).header("content-type", content_type);
-    let response = client.request(request.body(Full::<bytes::Bytes>::from(body)).unwrap()).await;
+    let response = client.request(request.body(body).unwrap()).await;
     let (parts, body) = response.unwrap().into_parts();
     body.collect().await.unwrap();
     (parts.status, parts.headers)

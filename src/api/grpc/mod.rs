@@ -178,3 +178,33 @@ impl fmt::Debug for v2::credentials::Credentials {
         f.write_str("Credentials(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nt_60_a_message_prints_no_token() {
+        let token = v2::credentials::Credentials::OidcIdentityToken("a-token".to_owned());
+        let credentials = Some(v2::Credentials { credentials: Some(token) });
+        let message = v2::CreateSigningCertificateRequest { credentials, key: None };
+        let printed = format!("{message:?}");
+        assert!(printed.contains("Credentials") && !printed.contains("a-token"), "{printed}");
+    }
+
+    proptest! {
+        #[test]
+        fn nt_02_random_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            nested in 0_usize..2000,
+        ) {
+            let _ = wire::message(&http::HeaderMap::new(), &bytes);
+            let _ = v2::CreateSigningCertificateRequest::decode(&*bytes);
+            // Groups of unknown fields, one in the other: the reader must not recurse without end.
+            let groups = vec![0x23; nested];
+            let _ = v2::CreateSigningCertificateRequest::decode(&*groups);
+        }
+    }
+}
