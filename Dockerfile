@@ -3,7 +3,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /mayfly
 COPY .cargo .cargo
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY proto proto
 COPY src src
 # Cargo wants to see every target that Cargo.toml names.
 COPY benches benches

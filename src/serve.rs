@@ -4,16 +4,22 @@
 //! place where stores, keys and listeners are put together; it opens everything, proves that it
 //! works, and only then opens a port. Knows nothing of the command line.
 
+mod certificate;
+
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+
+use certificate::Certificate;
 
 use crate::{
     api::http::{
         RequestBounds, private, router,
         server::{self, ConnectionBounds},
+        tls::{Tls, TlsError, TlsFiles},
     },
     audit::{AuditError, AuditLog, Event},
     ca::{self, CaError, CaSet, CaSetError, ChainError},
@@ -37,6 +43,7 @@ pub struct Running {
     fixed: Fixed,
     failed: watch::Receiver<bool>,
     stores: JoinHandle<()>,
+    certificate: Option<Certificate>,
 }
 
 /// A listener that is served, and the word that ends it.
@@ -51,6 +58,7 @@ struct Port {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fixed {
     listen: SocketAddr,
+    tls: Option<TlsFiles>,
     private: Option<SocketAddr>,
     audit: PathBuf,
     log: LogChoice,
@@ -64,6 +72,7 @@ struct Fixed {
 pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     let now = clock.now();
     let fixed = Fixed::of(&config);
+    let tls = fixed.tls.clone().map(|files| Tls::open(files, now)).transpose()?;
     let log = open_log(&config, &clock).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
     let generation = generation(config, None, &clock, now).await?;
@@ -87,13 +96,16 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let (failure, failed) = watch::channel(false);
     let stores = watch_stores(stores.0, stores.1, failure);
     let routes = router(Arc::clone(&service), requests(limits));
-    let public = public.serve(routes, connections(limits, open_connections()));
+    let acceptor = tls.as_ref().map(Tls::acceptor);
+    let public = public.serve(acceptor, routes, connections(limits, open_connections()));
+    let certificate =
+        tls.map(|tls| Certificate::watch(tls, Arc::clone(&audit), Arc::clone(&clock)));
     let private = private.map(|private| {
         let watched =
             private::Watched { service: Arc::clone(&service), stopping: public.stop.subscribe() };
-        private.serve(private::router(watched), connections(limits, PRIVATE_CONNECTIONS))
+        private.serve(None, private::router(watched), connections(limits, PRIVATE_CONNECTIONS))
     });
-    Ok(Running { public, private, service, audit, clock, fixed, failed, stores })
+    Ok(Running { public, private, service, audit, clock, fixed, failed, stores, certificate })
 }
 
 impl Running {
@@ -135,10 +147,15 @@ impl Running {
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
         self.fixed.refuse_change(&Fixed::of(&config))?;
         let now = self.clock.now();
+        let pair =
+            self.certificate.as_ref().map(|certificate| certificate.load(now)).transpose()?;
         let current = self.service.generation();
         let generation = generation(config, Some(&current), &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
         self.service.replace_generation(generation);
+        if let (Some(certificate), Some(pair)) = (&self.certificate, pair) {
+            certificate.replace(pair);
+        }
         Ok(())
     }
 
@@ -165,6 +182,9 @@ impl Running {
         if let Some(private) = self.private {
             private.stop().await;
         }
+        if let Some(certificate) = self.certificate {
+            certificate.stop().await;
+        }
         // It holds the audit log, which the next process must be able to open.
         self.stores.abort();
         let _aborted = self.stores.await;
@@ -179,6 +199,7 @@ impl Fixed {
     fn of(config: &Config) -> Self {
         Self {
             listen: config.listen,
+            tls: config.tls.clone(),
             private: config.private,
             audit: config.audit.clone(),
             log: config.log.clone(),
@@ -189,6 +210,7 @@ impl Fixed {
     fn refuse_change(&self, new: &Fixed) -> Result<(), StartError> {
         let changed = [
             ("listen", self.listen != new.listen),
+            ("tls", self.tls != new.tls),
             ("private", self.private != new.private),
             ("audit", self.audit != new.audit),
             ("log", self.log != new.log),
@@ -324,9 +346,9 @@ impl Bound {
         Ok(Self { listener, address })
     }
 
-    fn serve(self, routes: Router, bounds: ConnectionBounds) -> Port {
+    fn serve(self, tls: Option<TlsAcceptor>, routes: Router, bounds: ConnectionBounds) -> Port {
         let (stop, stopping) = watch::channel(false);
-        let serving = tokio::spawn(server::serve(self.listener, routes, bounds, stopping));
+        let serving = tokio::spawn(server::serve(self.listener, tls, routes, bounds, stopping));
         Port { address: self.address, stop, serving }
     }
 }
@@ -483,6 +505,9 @@ pub enum StartError {
     /// The audit log does not open or takes no lines.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The public port's certificate and key are not good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The table of issuers does not stand together.
     #[error(transparent)]
     Issuers(#[from] IssuerTableError),

@@ -60,8 +60,14 @@ pub enum Malformed {
     #[error("the Authorization header is not of the form 'Bearer TOKEN'")]
     NotBearer,
     /// Neither key nor CSR.
-    #[error("neither publicKeyRequest.publicKey.content nor certificateSigningRequest was given")]
+    #[error("neither a public key nor a certificate signing request was given")]
     NoKey,
+    /// The body of a gRPC call is not the method's message.
+    #[error("the message is not as the API says: {fault}")]
+    Message {
+        /// What is wrong.
+        fault: MessageFault,
+    },
     /// The body is larger than the limit.
     #[error("the request body is larger than {limit_bytes} bytes")]
     TooLarge {
@@ -89,6 +95,12 @@ pub enum Malformed {
     /// No such path.
     #[error("Not Found")]
     UnknownPath,
+    /// gRPC has a code of its own for a path that is not served.
+    #[error("this server has no such method")]
+    UnknownMethod,
+    /// The health of a service that is not served was asked for.
+    #[error("this server has no such service")]
+    UnknownService,
     /// The path is served, but not for this method.
     #[error("Method Not Allowed")]
     WrongMethod,
@@ -108,6 +120,15 @@ pub enum BodyFault {
     Member,
 }
 
+/// What is wrong with the body of a gRPC call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageFault {
+    #[error("the body is not one message behind its length")]
+    Frame,
+    #[error("it is not protobuf of this method's type")]
+    Protobuf,
+}
+
 impl From<&Malformed> for Status {
     fn from(malformed: &Malformed) -> Self {
         let reason = malformed.to_string();
@@ -118,12 +139,15 @@ impl From<&Malformed> for Status {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &reason), "token")
             }
             Malformed::NoKey => (400, INVALID_ARGUMENT, explain(KEY, &reason), "key_unparsable"),
+            Malformed::Message { .. } => (400, INVALID_ARGUMENT, reason, "malformed_body"),
             Malformed::TooLarge { .. } => (413, RESOURCE_EXHAUSTED, reason, "body_too_large"),
             Malformed::TooSlow { .. } => (408, DEADLINE_EXCEEDED, reason, "body_too_slow"),
             Malformed::Truncated => (400, INVALID_ARGUMENT, reason, "body_truncated"),
             Malformed::Encoded { .. } => (415, INVALID_ARGUMENT, reason, "content_encoding"),
             Malformed::LogUnreadable => (503, UNAVAILABLE, reason, "log_unreadable"),
             Malformed::UnknownPath => (404, NOT_FOUND, reason, "unknown_path"),
+            Malformed::UnknownMethod => (404, UNIMPLEMENTED, reason, "unknown_path"),
+            Malformed::UnknownService => (404, NOT_FOUND, reason, "unknown_service"),
             Malformed::WrongMethod => (501, UNIMPLEMENTED, reason, "wrong_method"),
         };
         Self::new(http, grpc, message, label)

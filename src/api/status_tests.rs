@@ -250,6 +250,11 @@ fn check(what: &str, status: &Status, (http, grpc, label, text): Row) {
     assert_eq!(status.label, label, "{what}");
     assert!(status.message.starts_with(text), "{what}: {}", status.message);
     assert!(!status.message.contains(INTERNAL_VALUE), "{what}: {}", status.message);
+    let documented = include_str!("../../docs/api.md").lines().any(|line| {
+        line.starts_with(&format!("| {http} | {grpc} |"))
+            && line.ends_with(&format!("| `{label}` |"))
+    });
+    assert!(documented, "{what}: not in docs/api.md");
     // Ours alone never says more than which part failed.
     if http == 500 {
         assert_eq!(status.message, text, "{what}");
@@ -307,6 +312,16 @@ fn every_malformed_request_has_its_status_code_label_and_text() {
             (415, 3, "content_encoding", "the Content-Encoding 'br' is not taken"),
         ),
         (Malformed::LogUnreadable, (503, 14, "log_unreadable", "the log cannot be read now")),
+        (
+            Malformed::Message { fault: MessageFault::Frame },
+            (400, 3, "malformed_body", "the message is not as the API says: the body is not one"),
+        ),
+        (
+            Malformed::Message { fault: MessageFault::Protobuf },
+            (400, 3, "malformed_body", "the message is not as the API says: it is not protobuf"),
+        ),
+        (Malformed::UnknownMethod, (404, 12, "unknown_path", "this server has no such method")),
+        (Malformed::UnknownService, (404, 5, "unknown_service", "this server has no such service")),
         (Malformed::UnknownPath, (404, 5, "unknown_path", "Not Found")),
         (Malformed::WrongMethod, (501, 12, "wrong_method", "Method Not Allowed")),
     ];
@@ -334,9 +349,13 @@ fn malformed_variant(malformed: &Malformed) -> usize {
         Malformed::LogUnreadable => 11,
         Malformed::UnknownPath => 12,
         Malformed::WrongMethod => 13,
+        Malformed::Message { fault: MessageFault::Frame } => 14,
+        Malformed::Message { fault: MessageFault::Protobuf } => 15,
+        Malformed::UnknownMethod => 16,
+        Malformed::UnknownService => 17,
     }
 }
-const MALFORMED_VARIANTS: usize = 14;
+const MALFORMED_VARIANTS: usize = 18;
 
 #[test]
 fn only_overload_asks_to_come_again_at_once() {

@@ -28,7 +28,8 @@ pub use issuer_file::{Issuer, IssuerFile};
 pub use passphrase::{PassphraseError, PassphraseSource};
 
 use crate::{
-    identity::Profiles, keys::KeyUri, oidc::IssuerSettings, time::Timestamp, x509::Certificate,
+    api::http::tls::TlsFiles, identity::Profiles, keys::KeyUri, oidc::IssuerSettings,
+    time::Timestamp, x509::Certificate,
 };
 
 /// Everything that `mayfly.yaml` and the files beside it say.
@@ -36,6 +37,8 @@ use crate::{
 pub struct Config {
     /// `listen`: the public port.
     pub listen: SocketAddr,
+    /// `tls`: what the public port proves itself with; `None`: it speaks plainly.
+    pub tls: Option<TlsFiles>,
     /// `private`: metrics, readiness, configuration in effect. `None` for `private: none`.
     pub private: Option<SocketAddr>,
     /// `url`: what clients and trust documents call this server; no path.

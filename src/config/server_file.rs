@@ -14,6 +14,7 @@ use super::{
     limits, read_bounded, read_text,
 };
 use crate::{
+    api::http::tls::TlsFiles,
     identity::Profiles,
     keys::{KeyUri, dev},
     oidc::IssuerSettings,
@@ -70,6 +71,7 @@ impl Reader<'_> {
     fn config(&mut self, root: &Node) -> Option<Config> {
         let mut fields = Fields::of(root, "mayfly.yaml", Spelling::Kebab, self.mistakes)?;
         let listen = self.address(&mut fields, "listen");
+        let tls = self.tls(&mut fields);
         let private = self.private(&mut fields);
         let url = self.url(&mut fields);
         let issuers = self.issuers(&mut fields);
@@ -78,12 +80,12 @@ impl Reader<'_> {
         let audit = self.path(&mut fields, "audit");
         let limits = self.limits(&mut fields);
         self.not_built(&mut fields, "policy", "a policy ('policy')");
-        self.not_built(&mut fields, "tls", "TLS on the public port ('tls')");
         fields.refuse_rest(self.mistakes);
         self.key_roles(authorities.as_deref(), log.as_ref());
         let (issuers_path, issuers, profiles) = issuers?;
         Some(Config {
             listen: listen?,
+            tls: tls?,
             private: private?,
             url: url?,
             issuers_path,
@@ -118,6 +120,15 @@ impl Reader<'_> {
             return Some(None);
         }
         self.parse_address("private", at, &value).map(Some)
+    }
+
+    /// The outer `None` is a mistake, the inner a port without TLS.
+    fn tls(&mut self, fields: &mut Fields) -> Option<Option<TlsFiles>> {
+        let Some(node) = fields.take("tls", self.mistakes) else { return Some(None) };
+        let mut fields = Fields::of(&node, "tls", Spelling::Kebab, self.mistakes)?;
+        let (cert, key) = (self.path(&mut fields, "cert"), self.path(&mut fields, "key"));
+        fields.refuse_rest(self.mistakes);
+        Some(Some(TlsFiles { cert: cert?, key: key? }))
     }
 
     fn url(&mut self, fields: &mut Fields) -> Option<url::Url> {

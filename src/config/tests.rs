@@ -151,7 +151,8 @@ fn nt_58_running_without_a_log_must_be_said() {
 fn what_is_not_built_yet_is_refused_by_name() {
     for (from, to, what) in [
         ("listen", "policy: p.yaml\nlisten", "a policy ('policy') is not built"),
-        ("listen", "tls: {cert: a, key: b}\nlisten", "TLS on the public port ('tls') is not built"),
+        ("listen", "tls: {cert: a}\nlisten", "'key'"),
+        ("listen", "tls: {cert: a, key: b, min-version: 1.1}\nlisten", "unknown key 'min-version'"),
         (
             "log: none",
             "log: {remote: [{url: x, key: y}]}",

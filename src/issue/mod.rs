@@ -146,6 +146,12 @@ impl Service {
         self.log.as_ref()
     }
 
+    /// Whether a good request could be served now: an authority signs, and the log takes entries.
+    pub fn can_issue(&self) -> bool {
+        let log_works = self.log.as_ref().is_none_or(|log| log.status().stopped.is_none());
+        log_works && self.generation().ca.signing_at(self.now()).is_ok()
+    }
+
     /// The current time, for whatever is answered without a request to issue.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -12,8 +12,11 @@
 
 mod certificate;
 mod connections;
+mod every_route;
 mod faults;
 mod golden;
+mod grpc;
+mod legacy;
 mod load;
 mod ports;
 mod process;
@@ -21,6 +24,7 @@ mod refusals;
 mod reload;
 mod routes;
 mod secrecy;
+mod tls;
 mod token;
 mod unlogged;
 mod world;

@@ -8,11 +8,14 @@ use axum::{
 };
 use http::{HeaderValue, header};
 
-use super::{Shared, refuse, with_type};
-use crate::{api::status::Malformed, log::ReadAnswer};
+use super::{refuse, with_type};
+use crate::{
+    api::{entry::Entry, status::Malformed},
+    log::ReadAnswer,
+};
 
-pub(super) async fn read(State(shared): State<Arc<Shared>>, Path(path): Path<String>) -> Response {
-    let Some(log) = shared.service.log() else {
+pub(super) async fn read(State(entry): State<Arc<Entry>>, Path(path): Path<String>) -> Response {
+    let Some(log) = entry.service.log() else {
         return refuse(&Malformed::UnknownPath);
     };
     match log.read(&path).await {

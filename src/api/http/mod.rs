@@ -5,19 +5,21 @@
 //! of [`status`](super::status).
 //! Knows nothing of how connections are accepted.
 
-mod body;
 mod log;
 pub mod private;
+mod protobuf_json;
 pub mod server;
 mod sign;
+pub mod tls;
 mod trust;
+mod v1;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::Body,
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -26,47 +28,34 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde::Serialize;
 use tower_http::cors::{Any, CorsLayer};
 
-use body::BodyBounds;
-
+pub use crate::api::entry::RequestBounds;
 use crate::{
-    api::status::{Malformed, Status},
+    api::{
+        entry::Entry,
+        grpc,
+        status::{Malformed, Status},
+    },
     issue::Service,
     telemetry::RequestId,
 };
 
-/// What bounds the requests of the public port.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestBounds {
-    /// The largest body that is read.
-    pub body_bytes: usize,
-    /// How long a body may take to arrive.
-    pub body_timeout: Duration,
-}
-
-/// What the handlers share.
-#[derive(Debug)]
-struct Shared {
-    service: Arc<Service>,
-    bodies: BodyBounds,
-}
-
 /// The public port's routes.
 pub fn router(service: Arc<Service>, bounds: RequestBounds) -> Router {
-    let shared = Arc::new(Shared {
-        service,
-        bodies: BodyBounds::new(bounds.body_bytes, bounds.body_timeout),
-    });
+    let entry = Arc::new(Entry::new(service, bounds));
     Router::new()
+        .route("/api/v1/signingCert", post(v1::signing_cert))
+        .route("/api/v1/rootCert", get(v1::root_cert))
         .route("/api/v2/signingCert", post(sign::signing_cert))
         .route("/api/v2/trustBundle", get(trust::trust_bundle))
         .route("/api/v2/configuration", get(trust::configuration))
         .route("/healthz", get(healthz))
         .route("/log/{*path}", get(log::read))
-        .fallback(|| async { refuse(&Malformed::UnknownPath) })
+        .merge(grpc::routes())
+        .fallback(unknown)
         .method_not_allowed_fallback(|| async { refuse(&Malformed::WrongMethod) })
         .layer(cors())
         .layer(middleware::from_fn(frame))
-        .with_state(shared)
+        .with_state(entry)
 }
 
 /// Any web page may ask, as in the reference: what counts is the token in the request, and a
@@ -79,8 +68,13 @@ fn cors() -> CorsLayer {
         .vary([])
 }
 
+/// Each protocol's own word for a path that is not served.
+async fn unknown(request: Request) -> Response {
+    if grpc::is_grpc(&request) { grpc::unknown_method() } else { refuse(&Malformed::UnknownPath) }
+}
+
 /// Whether the process serves; which parts work is readiness, on the private port.
-async fn healthz(State(_shared): State<Arc<Shared>>) -> Response {
+async fn healthz() -> Response {
     json(StatusOk { status: "SERVING" })
 }
 
@@ -124,7 +118,7 @@ fn request_id() -> Option<RequestId> {
 }
 
 /// The JSON envelope of grpc-gateway, which every client reads.
-fn problem(status: &Status) -> Response {
+pub(super) fn problem(status: &Status) -> Response {
     #[derive(Serialize)]
     struct Envelope<'a> {
         code: u8,
@@ -140,7 +134,7 @@ fn problem(status: &Status) -> Response {
     response
 }
 
-fn refuse(malformed: &Malformed) -> Response {
+pub(super) fn refuse(malformed: &Malformed) -> Response {
     problem(&Status::from(malformed))
 }
 

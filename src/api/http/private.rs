@@ -115,9 +115,8 @@ impl Readiness {
                 stopped: status.stopped.map(|reason| reason.to_string()),
             }
         });
-        let log_works = log.as_ref().is_none_or(|log| log.stopped.is_none());
         Self {
-            ready: !stopping && log_works && generation.ca.signing_at(now).is_ok(),
+            ready: !stopping && service.can_issue(),
             stopping,
             authorities: authorities.collect(),
             log,

@@ -1,7 +1,7 @@
 //! Connections: accepted, bounded, and ended in good order.
 //!
 //! In: a listener and the routes. Out: served connections, HTTP/1.1 or HTTP/2 as the client
-//! speaks. Knows nothing of what is served. Every wait on a client has a limit, so that a slow or
+//! speaks, behind TLS where there is an acceptor. Knows nothing of what is served. Every wait on a client has a limit, so that a slow or
 //! silent one costs a connection slot for a bounded time only (NT-03).
 
 use std::{io, sync::Arc, time::Duration};
@@ -16,10 +16,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
 /// What bounds the connections of one port.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,7 @@ pub struct ConnectionBounds {
 /// Accepts and serves until `stop` becomes true, then lets what began finish.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     bounds: ConnectionBounds,
     mut stop: watch::Receiver<bool>,
@@ -51,12 +55,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, slot)) => {
-                let connection = Connection {
-                    stream,
-                    slot,
-                    router: router.clone(),
-                    idle_timeout: bounds.idle_timeout,
-                };
+                let connection =
+                    Connection { stream, slot, tls: tls.clone(), router: router.clone(), bounds };
                 tokio::spawn(connection.serve(protocols.clone(), graceful.watcher()));
             }
             // No pause: whoever opens and resets connections would slow everyone else down.
@@ -72,7 +72,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    if tokio::time::timeout(bounds.stop_timeout, graceful.shutdown()).await.is_err() {
+    if timeout(bounds.stop_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were cut that did not finish in time");
     }
 }
@@ -119,8 +119,9 @@ fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {
 struct Connection {
     stream: TcpStream,
     slot: OwnedSemaphorePermit,
+    tls: Option<TlsAcceptor>,
     router: Router,
-    idle_timeout: Duration,
+    bounds: ConnectionBounds,
 }
 
 impl Connection {
@@ -128,14 +129,31 @@ impl Connection {
         // hyper waits without limit for the bytes that tell HTTP/1.1 from HTTP/2, and for a
         // client that does not read its answer: the stream itself has to bound both.
         let mut stream = TimeoutStream::new(self.stream);
-        stream.set_read_timeout(Some(self.idle_timeout));
-        stream.set_write_timeout(Some(self.idle_timeout));
-        let service = TowerToHyperService::new(self.router);
-        let connection = protocols.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(error = %error, "a connection ended early");
+        stream.set_read_timeout(Some(self.bounds.idle_timeout));
+        stream.set_write_timeout(Some(self.bounds.idle_timeout));
+        let stream = Box::pin(stream);
+        match self.tls {
+            None => talk(stream, self.router, &protocols, watcher).await,
+            Some(tls) => match timeout(self.bounds.header_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => talk(stream, self.router, &protocols, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
         }
         drop(self.slot);
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    protocols: &auto::Builder<TokioExecutor>,
+    watcher: Watcher,
+) {
+    let connection =
+        protocols.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error = %error, "a connection ended early");
     }
 }
 

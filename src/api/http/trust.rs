@@ -7,11 +7,14 @@ use std::sync::Arc;
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 
-use super::{Shared, json};
-use crate::identity::{PublishedIssuer, PublishedName};
+use super::json;
+use crate::{
+    api::entry::Entry,
+    identity::{PublishedIssuer, PublishedName},
+};
 
 /// Every chain a verifier must know now: issuing CA first, root last, no leaf.
-pub(super) async fn trust_bundle(State(shared): State<Arc<Shared>>) -> Response {
+pub(super) async fn trust_bundle(State(entry): State<Arc<Entry>>) -> Response {
     #[derive(Serialize)]
     struct TrustBundle<'a> {
         chains: Vec<Chain<'a>>,
@@ -20,8 +23,8 @@ pub(super) async fn trust_bundle(State(shared): State<Arc<Shared>>) -> Response 
     struct Chain<'a> {
         certificates: Vec<&'a str>,
     }
-    let generation = shared.service.generation();
-    let trusted = generation.ca.trusted_at(shared.service.now());
+    let generation = entry.service.generation();
+    let trusted = generation.ca.trusted_at(entry.service.now());
     let chains = trusted
         .iter()
         .map(|chain| Chain { certificates: chain.iter().map(|each| each.pem()).collect() })
@@ -30,12 +33,12 @@ pub(super) async fn trust_bundle(State(shared): State<Arc<Shared>>) -> Response 
 }
 
 /// The trusted issuers, as the issuer file has them.
-pub(super) async fn configuration(State(shared): State<Arc<Shared>>) -> Response {
+pub(super) async fn configuration(State(entry): State<Arc<Entry>>) -> Response {
     #[derive(Serialize)]
     struct Configuration<'a> {
         issuers: Vec<IssuerJson<'a>>,
     }
-    let generation = shared.service.generation();
+    let generation = entry.service.generation();
     let issuers = generation.profiles.published().iter().map(IssuerJson::from).collect();
     json(Configuration { issuers })
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::api::status::Malformed;
+use super::status::Malformed;
 
 /// What bounds the bodies of one port.
 #[derive(Debug)]
