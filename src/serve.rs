@@ -5,13 +5,16 @@
 //! works, and only then opens a port. Knows nothing of the command line.
 
 mod certificate;
+mod error;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
+
+pub use error::StartError;
 
 use certificate::Certificate;
 
@@ -19,15 +22,15 @@ use crate::{
     api::http::{
         RequestBounds, private, router,
         server::{self, ConnectionBounds},
-        tls::{Tls, TlsError, TlsFiles},
+        tls::{Tls, TlsFiles},
     },
     audit::{AuditError, AuditLog, Event},
-    ca::{self, CaError, CaSet, CaSetError, ChainError},
-    config::{Authority, Config, Limits, LogChoice, PassphraseError, PassphraseSource},
+    ca::{self, CaSet},
+    config::{Authority, Config, Limits, LogChoice, PassphraseSource},
     issue::{Bounds, Generation, Service},
-    keys::{self, KeyUri, Signer, dev::DevelopmentKeyRefused, file::OpenKeyError},
-    log::{Log, LogSettings, OpenError, SubmitError},
-    oidc::{IssuerTable, IssuerTableError},
+    keys::{self, KeyUri, Signer},
+    log::{Log, LogSettings},
+    oidc::IssuerTable,
     policy::Policy,
     time::{Clock, Timestamp},
 };
@@ -454,63 +457,6 @@ async fn flush_every_second(audit: Arc<AuditLog>) {
             }
         }
     }
-}
-
-/// Why the service did not start, or a reload was refused: which part, and what was wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// What the configuration says.
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
-    /// An authority's chain is not one that verifiers would accept for its key.
-    #[error("chain {chain}: {source}")]
-    Chain {
-        /// The chain's file.
-        chain: PathBuf,
-        #[source]
-        source: Box<ChainError>,
-    },
-    /// A reload named a change that takes a restart.
-    #[error("'{key}' cannot change while the service runs: restart it")]
-    NeedsRestart {
-        /// The key of the configuration.
-        key: &'static str,
-    },
-    /// The set of authorities does not stand together.
-    #[error(transparent)]
-    Authorities(#[from] CaSetError),
-    /// No authority signs now.
-    #[error(transparent)]
-    Ca(#[from] CaError),
-    /// A key does not open.
-    #[error(transparent)]
-    Key(#[from] OpenKeyError),
-    /// A key that everyone has, without `--dev`.
-    #[error(transparent)]
-    Development(#[from] DevelopmentKeyRefused),
-    /// A passphrase cannot be had.
-    #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
-    /// The log does not open.
-    #[error(transparent)]
-    Log(#[from] OpenError),
-    /// The log does not take up a chain's certificates.
-    #[error(transparent)]
-    LogIssuers(#[from] SubmitError),
-    /// The audit log does not open or takes no lines.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The public port's certificate and key are not good.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The table of issuers does not stand together.
-    #[error(transparent)]
-    Issuers(#[from] IssuerTableError),
 }
 
 /// Connections open at once on the public port: each costs a file descriptor and some 20 KiB.

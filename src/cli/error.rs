@@ -123,7 +123,7 @@ pub enum FileAction {
 }
 
 impl CliError {
-    /// DESIGN.md, 6: 1 says that it is not so, 2 that it could not be told.
+    /// 1 says that it is not so, 2 that it could not be told.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(errors) if only_unread(errors) => UNKNOWN,

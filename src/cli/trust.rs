@@ -236,9 +236,9 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     })
 }
 
-/// Below the CA's URL (DESIGN.md, 6).
+/// Below the CA's URL (docs/log.md).
 const LOG_PATH: &str = "/log";
-/// WIRE.md, 2.1.
+/// docs/certificate-profile.md.
 const LEAF_LIFETIME_MS: u64 = 600 * 1000;
 
 const AFTER_HELP: &str = "\

@@ -113,13 +113,10 @@ impl<'a> Leaf<'a> {
     /// There is no SCT list, or several.
     pub fn logged_tbs(&self) -> Result<Vec<u8>, LeafError> {
         self.only(SCT_LIST)?;
-        let kept: Vec<u8> = self
-            .extensions
-            .iter()
-            .filter(|extension| extension.oid != SCT_LIST)
-            .flat_map(|extension| extension.der)
-            .copied()
-            .collect();
+        let mut kept = Vec::with_capacity(self.tbs.len());
+        for extension in self.extensions.iter().filter(|extension| extension.oid != SCT_LIST) {
+            kept.extend_from_slice(extension.der);
+        }
         encode_tbs(self.before_extensions, &kept).map_err(|source| LeafError::Structure { source })
     }
 

@@ -82,7 +82,7 @@ impl ClientKey {
     }
 
     /// Signs the claim that the token's identity provider vouches for, with the scheme that
-    /// WIRE.md, 1.2 binds to the kind of key.
+    /// the API binds to the kind of key (docs/api.md).
     ///
     /// # Errors
     /// The key did not sign.

@@ -1,7 +1,7 @@
 //! Mayfly's own client: asks a CA for a certificate as any Sigstore client would.
 //!
 //! In: the CA's URL, a token, a key. Out: an [`Answer`] whose first certificate is for that key.
-//! Knows nothing of the server's code: what it relies on is the wire (WIRE.md, 1.2 and 1.4).
+//! Knows nothing of the server's code: what it relies on is the wire (docs/api.md).
 
 pub mod key;
 pub mod token;

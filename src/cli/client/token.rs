@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// The string over which possession of the key is proven: `email` where the token has a verified
-/// one, else `sub` (WIRE.md, 1.3: the rule of the Go clients).
+/// one, else `sub` (the rule of the Go clients).
 ///
 /// # Errors
 /// The text is no JWT, or has neither claim. The error holds nothing of the token.

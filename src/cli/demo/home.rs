@@ -157,7 +157,7 @@ async fn new_log(
     keys: &Path,
     clock: &Arc<dyn Clock>,
 ) -> Result<(KeyName, Vec<u8>), HomeError> {
-    // P-256 whatever the CA has: the only kind that every client verifies (WIRE.md, 2.3).
+    // P-256 whatever the CA has: the only kind that every client verifies.
     let key = file::generate(SignatureAlgorithm::EcdsaP256Sha256)?;
     let key_path = keys.join("log.pem");
     key.write_new(&key_path).map_err(at(&key_path))?;

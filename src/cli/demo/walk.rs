@@ -145,5 +145,5 @@ fn entries(count: u64) -> String {
 
 /// Who signs in at the demo.
 pub(super) const EMAIL: &str = "you@example.com";
-/// Below the CA's URL (DESIGN.md, 6).
+/// Below the CA's URL (docs/log.md).
 pub(super) const LOG_PREFIX: &str = "/log/";

@@ -91,7 +91,7 @@ pub enum ChainFault {
         /// Whose key.
         issuer: String,
     },
-    /// RFC 5280, 6.1.4 (k) to (n), and the code-signing constraint of WIRE.md, 2.1.
+    /// RFC 5280, 6.1.4 (k) to (n), and the code-signing constraint of docs/certificate-profile.md.
     #[error("'{subject}' may not issue this certificate: {reason}")]
     NoAuthority {
         /// Whose certificate.
@@ -99,7 +99,7 @@ pub enum ChainFault {
         /// Which right it lacks.
         reason: &'static str,
     },
-    /// The leaf profile of WIRE.md, 2.1.
+    /// The leaf profile of docs/certificate-profile.md.
     #[error("the leaf does not have the profile of a signing certificate: {reason}")]
     LeafProfile {
         /// What is missing or too much.
@@ -208,7 +208,7 @@ fn key_ids_agree(certificate: &Presented, issuer: &Presented) -> bool {
     }
 }
 
-/// The pairs of algorithm and key that WIRE.md, 2.3 says every client takes, and RSA.
+/// The pairs of algorithm and key that every client takes, and RSA.
 fn verification(
     signature: ObjectIdentifier,
     issuer: &Presented,

@@ -40,7 +40,7 @@ pub fn verify(
     at: Timestamp,
 ) -> Result<Promise, SctFault> {
     let list = SignedCertificateTimestampList::decode(&leaf.sct_list()?)?;
-    // WIRE.md, 2.2: verifiers take neither zero nor two.
+    // Verifiers take neither zero nor two.
     let [sct] = list.0.as_slice() else {
         return Err(SctFault::Count { count: list.0.len() });
     };

@@ -1,0 +1,70 @@
+//! Why a service does not start, or a reload is refused.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use crate::{
+    api::http::tls::TlsError,
+    audit::AuditError,
+    ca::{CaError, CaSetError, ChainError},
+    config::PassphraseError,
+    keys::{dev::DevelopmentKeyRefused, file::OpenKeyError},
+    log::{OpenError, SubmitError},
+    oidc::IssuerTableError,
+};
+
+/// Why the service did not start, or a reload was refused: which part, and what was wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// What the configuration says.
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// An authority's chain is not one that verifiers would accept for its key.
+    #[error("chain {chain}: {source}")]
+    Chain {
+        /// The chain's file.
+        chain: PathBuf,
+        #[source]
+        source: Box<ChainError>,
+    },
+    /// A reload named a change that takes a restart.
+    #[error("'{key}' cannot change while the service runs: restart it")]
+    NeedsRestart {
+        /// The key of the configuration.
+        key: &'static str,
+    },
+    /// The set of authorities does not stand together.
+    #[error(transparent)]
+    Authorities(#[from] CaSetError),
+    /// No authority signs now.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// A key does not open.
+    #[error(transparent)]
+    Key(#[from] OpenKeyError),
+    /// A key that everyone has, without `--dev`.
+    #[error(transparent)]
+    Development(#[from] DevelopmentKeyRefused),
+    /// A passphrase cannot be had.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// The log does not open.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The log does not take up a chain's certificates.
+    #[error(transparent)]
+    LogIssuers(#[from] SubmitError),
+    /// The audit log does not open or takes no lines.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The public port's certificate and key are not good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The table of issuers does not stand together.
+    #[error(transparent)]
+    Issuers(#[from] IssuerTableError),
+}
