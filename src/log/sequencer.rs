@@ -93,19 +93,29 @@ impl Sequencer {
         while self.inbox.recv_many(&mut batch, BATCH_ENTRIES).await > 0 {
             self.core.wait_for_flush().await;
             self.let_clock_catch_up().await;
-            // No timer, but the back of the queue: where the machine has other work, it is entries
-            // that are about to be submitted, and a commit costs the same for one as for many.
-            // Where it has none, this returns at once.
+            self.gather(&mut batch).await;
+            let outcome = self.place(&batch).await;
+            answer(batch.drain(..), outcome);
+            if self.core.stop.reason().is_some() {
+                break;
+            }
+        }
+    }
+
+    /// No timer, but the back of the queue, for as long as that brings entries: where the machine
+    /// has other work, it is entries that are about to be submitted, and a commit costs the same
+    /// for one as for many. Where it has none, this returns at once.
+    async fn gather(&mut self, batch: &mut Vec<Submission>) {
+        loop {
             tokio::task::yield_now().await;
+            let before = batch.len();
             while batch.len() < BATCH_ENTRIES
                 && let Ok(submission) = self.inbox.try_recv()
             {
                 batch.push(submission);
             }
-            let outcome = self.place(&batch).await;
-            answer(batch.drain(..), outcome);
-            if self.core.stop.reason().is_some() {
-                break;
+            if batch.len() == before || batch.len() == BATCH_ENTRIES {
+                return;
             }
         }
     }

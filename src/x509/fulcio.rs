@@ -161,8 +161,9 @@ impl Row {
 /// The values a certificate carries, at most one per field, never an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FulcioExtensions {
-    /// Indexed by the discriminant of the field.
-    values: [Option<String>; FIELDS],
+    /// Indexed by the discriminant of the field. Boxed, because an identity moves through many
+    /// hands, and most of it would be these.
+    values: Box<[Option<String>; FIELDS]>,
 }
 
 impl FulcioExtensions {

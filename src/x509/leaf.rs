@@ -5,6 +5,8 @@
 //! goes through the `der` crate and shares no code with [`super::template`], so that a mistake of
 //! the writer does not hide itself.
 
+use std::fmt;
+
 use der::{
     AnyRef, Decode, Encode, Header, Length, Reader, SliceReader, Tag, TagNumber, Tagged,
     asn1::ObjectIdentifier,
@@ -41,13 +43,45 @@ pub struct Leaf<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct LeafExtension<'a> {
     /// Which one.
-    pub oid: ObjectIdentifier,
+    pub id: ExtensionId<'a>,
     /// Whether a verifier that does not know it must refuse the certificate.
     pub critical: bool,
     /// Content of its OCTET STRING.
     pub value: &'a [u8],
     /// The whole `Extension`.
     der: &'a [u8],
+}
+
+/// The identifier of an extension: the content octets of its OID, compared as they are. Every leaf
+/// is read back, and taking each identifier apart into its arcs would be half of that work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtensionId<'a>(&'a [u8]);
+
+impl ExtensionId<'_> {
+    /// Whether it stands directly below `arc`.
+    pub fn is_child_of(self, arc: &ObjectIdentifier) -> bool {
+        // One arc: its last octet, and no other, has the high bit clear (X.690, 8.19.2).
+        let arcs_below = |rest: &[u8]| rest.iter().filter(|&&octet| octet < 0x80).count();
+        self.0.strip_prefix(arc.as_bytes()).is_some_and(|rest| {
+            arcs_below(rest) == 1 && rest.last().is_some_and(|&last| last < 0x80)
+        })
+    }
+}
+
+impl PartialEq<ObjectIdentifier> for ExtensionId<'_> {
+    fn eq(&self, other: &ObjectIdentifier) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+/// Dotted, or in hex where the octets are no OID.
+impl fmt::Display for ExtensionId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ObjectIdentifier::from_bytes(self.0) {
+            Ok(oid) => oid.fmt(f),
+            Err(_) => write!(f, "0x{}", hex::encode(self.0)),
+        }
+    }
 }
 
 /// The bytes are no leaf certificate in DER, or not one with exactly one SCT list.
@@ -92,7 +126,7 @@ impl<'a> Leaf<'a> {
         &self,
         oid: ObjectIdentifier,
     ) -> impl Iterator<Item = &LeafExtension<'a>> {
-        self.extensions.iter().filter(move |extension| extension.oid == oid)
+        self.extensions.iter().filter(move |extension| extension.id == oid)
     }
 
     /// The encoded `SignedCertificateTimestampList` of RFC 6962, 3.3.
@@ -114,7 +148,7 @@ impl<'a> Leaf<'a> {
     pub fn logged_tbs(&self) -> Result<Vec<u8>, LeafError> {
         self.only(SCT_LIST)?;
         let mut kept = Vec::with_capacity(self.tbs.len());
-        for extension in self.extensions.iter().filter(|extension| extension.oid != SCT_LIST) {
+        for extension in self.extensions.iter().filter(|extension| extension.id != SCT_LIST) {
             kept.extend_from_slice(extension.der);
         }
         encode_tbs(self.before_extensions, &kept).map_err(|source| LeafError::Structure { source })
@@ -183,7 +217,8 @@ fn read_extensions(der: &[u8]) -> der::Result<Vec<LeafExtension<'_>>> {
 
 fn read_extension(der: &[u8]) -> der::Result<LeafExtension<'_>> {
     let mut fields = SliceReader::new(sequence_content(der)?)?;
-    let oid = ObjectIdentifier::decode(&mut fields)?;
+    let id = AnyRef::decode(&mut fields)?;
+    id.tag().assert_eq(Tag::ObjectIdentifier)?;
     let critical = Option::<bool>::decode(&mut fields)?;
     if critical == Some(false) {
         // X.690, 11.5: a default value is not encoded.
@@ -192,7 +227,8 @@ fn read_extension(der: &[u8]) -> der::Result<LeafExtension<'_>> {
     let value = AnyRef::decode(&mut fields)?;
     value.tag().assert_eq(Tag::OctetString)?;
     fields.finish()?;
-    Ok(LeafExtension { oid, critical: critical.is_some(), value: value.value(), der })
+    let (id, critical) = (ExtensionId(id.value()), critical.is_some());
+    Ok(LeafExtension { id, critical, value: value.value(), der })
 }
 
 /// The content of exactly one SEQUENCE.

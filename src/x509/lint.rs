@@ -42,10 +42,10 @@ pub enum BrokenRule {
     #[error("its subject is not empty")]
     Subject,
     /// RFC 5280, 4.2.
-    #[error("extension {oid} stands in it more than once")]
+    #[error("extension {id} stands in it more than once")]
     RepeatedExtension {
         /// Which one.
-        oid: ObjectIdentifier,
+        id: String,
     },
     /// An extension that must be there in exactly one form.
     #[error("its {name} is missing or not as the profile says")]
@@ -54,16 +54,16 @@ pub enum BrokenRule {
         name: &'static str,
     },
     /// No other extension may be critical.
-    #[error("extension {oid} is critical")]
+    #[error("extension {id} is critical")]
     Critical {
         /// Which one.
-        oid: ObjectIdentifier,
+        id: String,
     },
     /// NT-42.
-    #[error("extension {oid} does not belong in a leaf")]
+    #[error("extension {id} does not belong in a leaf")]
     Forbidden {
         /// Which one.
-        oid: ObjectIdentifier,
+        id: String,
     },
     /// RFC 6962, 3.1 and 3.3.
     #[error("its last extension is not the one for its stage")]
@@ -107,8 +107,8 @@ fn check_fields(leaf: &Leaf<'_>, lifetime_seconds: u64) -> Result<(), BrokenRule
 
 fn check_no_extension_twice(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     for (at, extension) in leaf.extensions.iter().enumerate() {
-        if leaf.extensions[..at].iter().any(|earlier| earlier.oid == extension.oid) {
-            return Err(BrokenRule::RepeatedExtension { oid: extension.oid });
+        if leaf.extensions[..at].iter().any(|earlier| earlier.id == extension.id) {
+            return Err(BrokenRule::RepeatedExtension { id: extension.id.to_string() });
         }
     }
     Ok(())
@@ -121,8 +121,8 @@ fn check_last_extension(leaf: &Leaf<'_>, stage: Stage) -> Result<(), BrokenRule>
         Stage::Certificate => (Some(SCT_LIST), &[POISON]),
         Stage::Unlogged => (None, &[SCT_LIST, POISON]),
     };
-    let last = leaf.extensions.last().map(|last| last.oid);
-    let stands_last = marker.is_none() || last == marker;
+    let last = leaf.extensions.last();
+    let stands_last = marker.is_none_or(|marker| last.is_some_and(|last| last.id == marker));
     let absent = |oid: &ObjectIdentifier| leaf.extensions_named(*oid).next().is_none();
     if stands_last && others.iter().all(absent) { Ok(()) } else { Err(BrokenRule::LastExtension) }
 }
@@ -171,20 +171,28 @@ fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
 /// among them, so a leaf is never a CA (RFC 5280, 4.2.1.9).
 fn check_nothing_else(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     for extension in &leaf.extensions {
-        let oid = extension.oid;
-        let known = [KEY_USAGE, EXT_KEY_USAGE, SUBJECT_KEY_ID, AUTHORITY_KEY_ID, SUBJECT_ALT_NAME]
-            .contains(&oid)
-            || [SCT_LIST, POISON].contains(&oid)
-            || oid.parent() == Some(FULCIO_ARC);
-        if !known {
-            return Err(BrokenRule::Forbidden { oid });
+        let id = extension.id;
+        let is_one_of = |ids: &[ObjectIdentifier]| ids.iter().any(|one| id == *one);
+        if !is_one_of(&PROFILE) && !id.is_child_of(&FULCIO_ARC) {
+            return Err(BrokenRule::Forbidden { id: id.to_string() });
         }
-        if extension.critical && ![KEY_USAGE, SUBJECT_ALT_NAME, POISON].contains(&oid) {
-            return Err(BrokenRule::Critical { oid });
+        if extension.critical && !is_one_of(&[KEY_USAGE, SUBJECT_ALT_NAME, POISON]) {
+            return Err(BrokenRule::Critical { id: id.to_string() });
         }
     }
     Ok(())
 }
+
+/// All that may stand in a leaf beside Sigstore's own.
+const PROFILE: [ObjectIdentifier; 7] = [
+    KEY_USAGE,
+    EXT_KEY_USAGE,
+    SUBJECT_KEY_ID,
+    AUTHORITY_KEY_ID,
+    SUBJECT_ALT_NAME,
+    SCT_LIST,
+    POISON,
+];
 
 /// Name, identifier, criticality and value of what never differs between leaves.
 const FIXED_EXTENSIONS: [(&str, ObjectIdentifier, bool, &[u8]); 2] = [
