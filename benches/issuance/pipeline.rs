@@ -3,9 +3,10 @@
 //! The service is put together as `mayfly serve` does it, durable log and audit log included, and
 //! asked directly. What the server costs beyond this is HTTP.
 
-use std::{error::Error, sync::Arc, time::Instant};
+use std::{error::Error, hint::black_box, sync::Arc, time::Instant};
 
 use mayfly::{
+    ca::LEAF_LIFETIME_SECONDS,
     cli::{
         client::{ClientKey, KeyAlgorithm},
         demo::issuer::DevIssuer,
@@ -18,6 +19,10 @@ use mayfly::{
     serve,
     telemetry::RequestId,
     time::{Clock, SystemClock},
+    x509::{
+        Leaf,
+        lint::{self, Stage},
+    },
 };
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -32,6 +37,9 @@ use crate::{
 pub(crate) struct Pipeline {
     pub(crate) certificates_per_second: f64,
     pub(crate) cpu_us_per_certificate: f64,
+    /// Reading one certificate back and checking every rule of the profile. Done twice for each:
+    /// before the precertificate is signed, and before the certificate is given out.
+    pub(crate) lint_us: f64,
 }
 
 /// Issues `load.certificates` with `load.connections` at a time.
@@ -57,11 +65,23 @@ async fn run(ca: SignatureAlgorithm, load: &Load) -> Result<Pipeline, Box<dyn Er
     issue(running.service(), &question, load, load.certificates).await?;
     let cpu = process::cpu_time(std::process::id())?.saturating_sub(cpu_before);
     let took = begun.elapsed();
+    let issued = running.service().issue(question.request()).await?;
+    let lint_us = time_lint(issued.der())?;
     running.shutdown().await;
     Ok(Pipeline {
         certificates_per_second: load.certificates as f64 / took.as_secs_f64(),
         cpu_us_per_certificate: cpu.as_secs_f64() * 1e6 / load.certificates as f64,
+        lint_us,
     })
+}
+
+fn time_lint(der: &[u8]) -> Result<f64, Box<dyn Error>> {
+    let begun = Instant::now();
+    for _ in 0..LINT_ROUNDS {
+        let leaf = Leaf::parse_certificate(black_box(der))?;
+        lint::check(black_box(&leaf), Stage::Certificate, LEAF_LIFETIME_SECONDS)?;
+    }
+    Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(LINT_ROUNDS))
 }
 
 async fn issue(
@@ -117,3 +137,5 @@ impl Question {
         }
     }
 }
+
+const LINT_ROUNDS: u32 = 20_000;

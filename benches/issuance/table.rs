@@ -32,7 +32,7 @@ fn line(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
 
 /// Name, decimals, and where the number is.
 type Number = fn(&Measured) -> Option<f64>;
-const ROWS: [(&str, usize, Number); 17] = [
+const ROWS: [(&str, usize, Number); 18] = [
     ("floor: token verify, us", 1, |one| Some(one.floor.token_verify_us)),
     ("floor: proof verify, us", 1, |one| Some(one.floor.proof_verify_us)),
     ("floor: CA signature, us (twice)", 1, |one| Some(one.floor.ca_sign_us)),
@@ -41,6 +41,7 @@ const ROWS: [(&str, usize, Number); 17] = [
     ("pipeline CPU per certificate, us", 1, |one| Some(one.pipeline?.cpu_us_per_certificate)),
     ("  x floor", 2, |one| Some(one.pipeline?.cpu_us_per_certificate / one.floor.total_us)),
     ("  certificates per second", 0, |one| Some(one.pipeline?.certificates_per_second)),
+    ("lint of one certificate, us", 2, |one| Some(one.pipeline?.lint_us)),
     ("server CPU per certificate, us", 1, |one| Some(one.server?.cpu_us_per_certificate)),
     ("  x floor", 2, |one| Some(one.server?.cpu_us_per_certificate / one.floor.total_us)),
     ("certificates per second", 0, |one| Some(one.server?.certificates_per_second)),
