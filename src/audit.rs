@@ -141,8 +141,13 @@ impl AuditLog {
         file.sync_data().map_err(failed)
     }
 
+    /// Whether every line could be written so far; once it is not, nothing is issued any more.
+    pub fn is_writable(&self) -> bool {
+        !self.broken.load(Ordering::Acquire)
+    }
+
     fn refuse_if_broken(&self) -> Result<(), AuditError> {
-        if self.broken.load(Ordering::Acquire) {
+        if !self.is_writable() {
             return Err(AuditError::Broken { path: self.path.clone() });
         }
         Ok(())

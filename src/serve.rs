@@ -6,6 +6,7 @@
 
 mod certificate;
 mod error;
+mod stores;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,18 +21,21 @@ use certificate::Certificate;
 
 use crate::{
     api::http::{
-        RequestBounds, private, router,
+        RequestBounds,
+        private::{self, InEffect},
+        router,
         server::{self, ConnectionBounds},
         tls::{Tls, TlsFiles},
     },
     audit::{AuditError, AuditLog, Event},
     ca::{self, CaSet},
-    config::{Authority, Config, Limits, LogChoice, PassphraseSource},
-    issue::{Bounds, Generation, Service},
+    config::{Authority, Config, Limits, LogChoice, PassphraseSource, effective::Effective},
+    issue::{Bounds, Generation, Records, Service},
     keys::{self, KeyUri, Signer},
     log::{Log, LogSettings},
     oidc::IssuerTable,
     policy::Policy,
+    telemetry::metrics::Metrics,
     time::{Clock, Timestamp},
 };
 
@@ -41,7 +45,8 @@ pub struct Running {
     public: Port,
     private: Option<Port>,
     service: Arc<Service>,
-    audit: Arc<AuditLog>,
+    records: Records,
+    in_effect: Arc<InEffect>,
     clock: Arc<dyn Clock>,
     fixed: Fixed,
     failed: watch::Receiver<bool>,
@@ -78,7 +83,9 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let tls = fixed.tls.clone().map(|files| Tls::open(files, now)).transpose()?;
     let log = open_log(&config, &clock).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
-    let generation = generation(config, None, &clock, now).await?;
+    let records = Records { audit, metrics: Arc::new(Metrics::new()) };
+    let shown = shown(&config, log.as_ref());
+    let generation = generation(config, None, &records.metrics, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
     // Both, before either serves: a process that cannot have all its ports does not start.
     let public = Bound::to(fixed.listen).await?;
@@ -89,26 +96,40 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
 
     let log_id = log.as_ref().map(|log| hex::encode(log.id().0));
     let started = Event::Started { version: VERSION, log_id: log_id.as_deref() };
-    audit.record(now, &started)?;
+    records.audit.record(now, &started)?;
 
     let limits = fixed.limits;
-    let stores = (log.clone(), Arc::clone(&audit));
-    let service =
-        Service::new(generation, log, Arc::clone(&audit), Arc::clone(&clock), issuances(limits));
-    let service = Arc::new(service);
     let (failure, failed) = watch::channel(false);
-    let stores = watch_stores(stores.0, stores.1, failure);
+    let stores = stores::watch(log.clone(), Arc::clone(&records.audit), failure);
+    let bounds = issuances(limits);
+    let service = Service::new(generation, log, records.clone(), Arc::clone(&clock), bounds);
+    let service = Arc::new(service);
+    let in_effect = Arc::new(InEffect::new(now, shown));
     let routes = router(Arc::clone(&service), requests(limits));
     let acceptor = tls.as_ref().map(Tls::acceptor);
     let public = public.serve(acceptor, routes, connections(limits, open_connections()));
-    let certificate =
-        tls.map(|tls| Certificate::watch(tls, Arc::clone(&audit), Arc::clone(&clock)));
+    let certificate = tls.map(|tls| Certificate::watch(tls, records.clone(), Arc::clone(&clock)));
     let private = private.map(|private| {
-        let watched =
-            private::Watched { service: Arc::clone(&service), stopping: public.stop.subscribe() };
+        let watched = private::Watched {
+            service: Arc::clone(&service),
+            tls: certificate.as_ref().map(Certificate::tls),
+            in_effect: Arc::clone(&in_effect),
+            stopping: public.stop.subscribe(),
+        };
         private.serve(None, private::router(watched), connections(limits, PRIVATE_CONNECTIONS))
     });
-    Ok(Running { public, private, service, audit, clock, fixed, failed, stores, certificate })
+    Ok(Running {
+        public,
+        private,
+        service,
+        records,
+        in_effect,
+        clock,
+        fixed,
+        failed,
+        stores,
+        certificate,
+    })
 }
 
 impl Running {
@@ -135,7 +156,7 @@ impl Running {
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         let outcome = self.try_reload(config).await;
         let error = outcome.as_ref().err().map(ToString::to_string);
-        self.audit.record(self.clock.now(), &Event::Reload { error: error.as_deref() })?;
+        self.record_reload(error.as_deref())?;
         outcome
     }
 
@@ -144,7 +165,17 @@ impl Running {
     /// # Errors
     /// The audit log takes no lines.
     pub fn record_refused_reload(&self, reason: &str) -> Result<(), AuditError> {
-        self.audit.record(self.clock.now(), &Event::Reload { error: Some(reason) })
+        self.record_reload(Some(reason))
+    }
+
+    /// In the audit log, in the metrics, and for `GET /config`.
+    fn record_reload(&self, error: Option<&str>) -> Result<(), AuditError> {
+        let now = self.clock.now();
+        self.records.metrics.reloaded(now.unix_seconds(), error.is_none());
+        if let Some(error) = error {
+            self.in_effect.keep(now, error);
+        }
+        self.records.audit.record(now, &Event::Reload { error })
     }
 
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
@@ -153,9 +184,12 @@ impl Running {
         let pair =
             self.certificate.as_ref().map(|certificate| certificate.load(now)).transpose()?;
         let current = self.service.generation();
-        let generation = generation(config, Some(&current), &self.clock, now).await?;
+        let shown = shown(&config, self.service.log());
+        let metrics = &self.records.metrics;
+        let generation = generation(config, Some(&current), metrics, &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
         self.service.replace_generation(generation);
+        self.in_effect.replace(now, shown);
         if let (Some(certificate), Some(pair)) = (&self.certificate, pair) {
             certificate.replace(pair);
         }
@@ -191,8 +225,9 @@ impl Running {
         // It holds the audit log, which the next process must be able to open.
         self.stores.abort();
         let _aborted = self.stores.await;
-        let stopped = self.audit.record(self.clock.now(), &Event::Stopped);
-        if let Err(error) = stopped.and_then(|()| self.audit.flush()) {
+        let audit = &self.records.audit;
+        let stopped = audit.record(self.clock.now(), &Event::Stopped);
+        if let Err(error) = stopped.and_then(|()| audit.flush()) {
             tracing::error!(%error, "the audit log could not be closed in good order");
         }
     }
@@ -231,9 +266,13 @@ impl Fixed {
 async fn generation(
     config: Config,
     previous: Option<&Generation>,
+    metrics: &Metrics,
     clock: &Arc<dyn Clock>,
     now: Timestamp,
 ) -> Result<Generation, StartError> {
+    let published = config.profiles.published().iter();
+    let counters = metrics
+        .issuers(published.map(|issuer| (issuer.name.as_str(), issuer.issuer_type.as_str())));
     let mut authorities = Vec::with_capacity(config.authorities.len());
     for authority in config.authorities {
         authorities.push(open_authority(authority, now, config.dev).await?);
@@ -251,7 +290,17 @@ async fn generation(
         profiles: config.profiles,
         policy: Policy::unrestricted(),
         ca,
+        counters,
     })
+}
+
+/// A configuration as `GET /config` shows it.
+fn shown(config: &Config, log: Option<&Log>) -> serde_json::Value {
+    let mut effective = Effective::of(config);
+    if let (Some(shown), Some(log)) = (&mut effective.log, log) {
+        shown.id = Some(log.id().to_string());
+    }
+    serde_json::json!(effective)
 }
 
 /// Opens one authority's key and proves that it belongs to its chain.
@@ -413,50 +462,6 @@ fn open_connections() -> usize {
         );
     }
     open
-}
-
-/// Flushes the audit log once a second, and tells when it or the log can go on no more.
-fn watch_stores(
-    log: Option<Log>,
-    audit: Arc<AuditLog>,
-    failure: watch::Sender<bool>,
-) -> JoinHandle<()> {
-    let log_stopped = async move {
-        match log {
-            Some(log) => {
-                let reason = log.stopped().await;
-                tracing::error!(%reason, "the log stopped");
-            }
-            None => std::future::pending().await,
-        }
-    };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = log_stopped => {}
-            () = flush_every_second(audit) => {}
-        }
-        let _nobody_listens = failure.send(true);
-    })
-}
-
-/// Ends only when a flush fails.
-async fn flush_every_second(audit: Arc<AuditLog>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        ticks.tick().await;
-        let audit = Arc::clone(&audit);
-        match tokio::task::spawn_blocking(move || audit.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the audit log cannot be written");
-                return;
-            }
-            Err(error) => {
-                tracing::error!(%error, "the audit log's flush was aborted");
-                return;
-            }
-        }
-    }
 }
 
 /// Connections open at once on the public port: each costs a file descriptor and some 20 KiB.

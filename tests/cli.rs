@@ -150,6 +150,57 @@ fn a_key_that_is_not_its_chains_is_a_problem_and_not_hidden() {
 }
 
 #[test]
+fn a_tls_pair_is_shown_and_one_that_does_not_load_is_a_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = demo_home(directory.path());
+    let text = fs::read_to_string(&config).unwrap();
+    let url = text.lines().find(|line| line.starts_with("url: http:")).unwrap();
+    let text = text.replace(url, &url.replace("http:", "https:"));
+    fs::write(&config, format!("{text}tls:\n  cert: tls.crt\n  key: tls.key\n")).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["ca.example.com".to_owned(), "192.0.2.7".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let home = directory.path().join("home");
+    fs::write(home.join("tls.crt"), certificate.pem()).unwrap();
+    fs::write(home.join("tls.key"), key.serialize_pem()).unwrap();
+    let checked = mayfly(&["config", "check", "--config", &config]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(text.contains("for ca.example.com, 192.0.2.7, valid to 4096-01-01"), "{text}");
+    assert!(text.contains("tls.crt, key "), "{text}");
+
+    fs::write(home.join("tls.key"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let checked = mayfly(&["config", "check", "--config", &config, "--json"]);
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let told: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(told["tlsCertificate"], serde_json::Value::Null);
+    let problems = told["problems"].as_array().unwrap();
+    assert!(problems.len() == 1 && problems[0].as_str().unwrap().contains("is not the key of"));
+}
+
+/// People write the passphrase itself where its variable's name belongs.
+#[test]
+fn nt_60_a_checked_configuration_shows_no_passphrase() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = demo_home(directory.path());
+    let text = fs::read_to_string(&config).unwrap();
+    let chain = text.lines().find(|line| line.trim_start().starts_with("chain:")).unwrap();
+    let indent = &chain[..chain.len() - chain.trim_start().len()];
+    let with_passphrase = format!("{chain}\n{indent}passphrase: env:hunter2");
+    fs::write(&config, text.replace(chain, &with_passphrase)).unwrap();
+    for json in [&[][..], &["--json"]] {
+        let arguments = [&["config", "check", "--config", &config], json].concat();
+        let checked = mayfly(&arguments);
+        assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+        let said = format!("{checked:?}");
+        assert!(said.contains("passphrase") && !said.contains("hunter2"), "{said}");
+    }
+    let checked = mayfly(&["config", "check", "--config", &config, "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(told["authorities"][0]["passphrase"], "env");
+}
+
+#[test]
 fn mistakes_in_a_configuration_come_with_their_lines() {
     let directory = tempfile::tempdir().unwrap();
     let config = demo_home(directory.path());

@@ -18,7 +18,7 @@ use crate::{
     ca::Issued,
     issue::{self, Service},
     secret::Secret,
-    telemetry::RequestId,
+    telemetry::{RequestId, metrics::OTHER},
 };
 
 /// What bounds the requests of the public port.
@@ -62,15 +62,23 @@ impl Entry {
         read: Result<issue::Request, Malformed>,
     ) -> Result<Issued, Status> {
         let request = read.map_err(|malformed| self.refuse(id, &malformed))?;
-        self.service.issue(request).await.map_err(|error| tell(id, &error))
+        let refused = match self.service.issue(request).await {
+            Ok(issued) => return Ok(issued),
+            Err(refused) => refused,
+        };
+        let status = tell(id, &refused.error);
+        self.service.metrics().refused(status.label, &refused.issuer);
+        Err(status)
     }
 
     fn refuse(&self, id: RequestId, malformed: &Malformed) -> Status {
         // A refusal that cannot be recorded is a refusal all the same, but one that says so.
-        match self.service.record_refusal(&id, &malformed.to_string()) {
+        let status = match self.service.record_refusal(&id, &malformed.to_string()) {
             Ok(()) => Status::from(malformed),
             Err(error) => unrecorded(id, error),
-        }
+        };
+        self.service.metrics().refused(status.label, OTHER);
+        status
     }
 }
 

@@ -4,17 +4,20 @@
 //! whether `serve` would take it: keys are opened and chains proven, no port is opened, no log is
 //! touched, nothing is asked of the network.
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{io::Write, sync::Arc};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{CliError, error::with_causes};
+use super::{CliError, configuration::Configuration, error::with_causes};
 use crate::{
-    config::{self, Authority, Config, ConfigErrors, LoadOptions, LogChoice},
+    api::http::tls::{Pair, TlsFiles},
+    config::{
+        Authority, Config, ConfigErrors,
+        effective::{Effective, EffectiveAuthority, EffectiveIssuer, EffectiveLog, EffectiveTls},
+    },
     ct::LogId,
-    identity::PublishedIssuer,
     oidc::IssuerTable,
     serve,
     time::{Clock, Timestamp},
@@ -40,12 +43,8 @@ enum ConfigCommand {
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 struct CheckArguments {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Allow the published development keys, which everyone has
-    #[arg(long)]
-    dev: bool,
+    #[command(flatten)]
+    configuration: Configuration,
     /// Print one JSON object, also where there are mistakes
     #[arg(long)]
     json: bool,
@@ -62,7 +61,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     let ConfigCommand::Check(arguments) = arguments.command;
     let output = |source| CliError::Output { source };
-    let configuration = match config::load(&arguments.config, LoadOptions { dev: arguments.dev }) {
+    let configuration = match arguments.configuration.load() {
         Ok(configuration) => configuration,
         Err(errors) => {
             if arguments.json {
@@ -71,11 +70,10 @@ pub async fn run(
             return Err(errors.into());
         }
     };
-    let understood = Understood::of(configuration, &clock).await;
-    let text =
-        if arguments.json { format!("{:#}\n", json!(understood)) } else { understood.to_text() };
+    let checked = Checked::of(configuration, &clock).await;
+    let text = if arguments.json { format!("{:#}\n", json!(checked)) } else { checked.to_text() };
     out.write_all(text.as_bytes()).map_err(output)?;
-    match understood.problems.len() {
+    match checked.problems.len() {
         0 => Ok(()),
         count => Err(CliError::Unusable { count }),
     }
@@ -84,175 +82,133 @@ pub async fn run(
 /// What the configuration says, and what does not hold.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Understood {
-    listen: String,
-    private: Option<String>,
-    url: String,
-    issuers: Vec<IssuerLine>,
-    authorities: Vec<AuthorityLine>,
-    log: Option<LogLine>,
-    audit: String,
+struct Checked {
+    #[serde(flatten)]
+    effective: Effective,
+    /// What the files of `tls` hold now; `None` where they are no pair, or there are none.
+    tls_certificate: Option<TlsCertificate>,
     /// Empty where `serve` would start.
     problems: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IssuerLine {
-    name: String,
-    r#type: String,
-    audience: String,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AuthorityLine {
-    subject: String,
-    key: String,
-    key_algorithm: Option<String>,
-    not_before: String,
+struct TlsCertificate {
+    names: Vec<String>,
     not_after: String,
-    activate: Option<String>,
-    retire: Option<String>,
-    chain: String,
-    chain_length: usize,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LogLine {
-    origin: String,
-    data: String,
-    key: String,
-    /// Hex; absent where the key does not open.
-    id: Option<String>,
-}
-
-impl Understood {
+impl Checked {
     async fn of(configuration: Config, clock: &Arc<dyn Clock>) -> Self {
+        let now = clock.now();
         let mut problems = Vec::new();
-        let log = LogLine::of(&configuration, clock, &mut problems).await;
-        let published = configuration.profiles.published();
-        let issuers = published.iter().map(IssuerLine::of).collect();
-        let authorities = configuration.authorities.iter().map(AuthorityLine::of).collect();
+        let mut effective = Effective::of(&configuration);
+        if let Some(log) = &mut effective.log {
+            log.id = log_id(&configuration, clock, &mut problems).await;
+        }
+        let tls_certificate = configuration
+            .tls
+            .as_ref()
+            .and_then(|files| TlsCertificate::of(files, now, &mut problems));
         if let Err(error) = IssuerTable::new(configuration.issuers, Arc::clone(clock)) {
             problems.push(with_causes(&error));
         }
         let dev = configuration.dev;
-        check_authorities(configuration.authorities, clock.now(), dev, &mut problems).await;
-        Self {
-            listen: configuration.listen.to_string(),
-            private: configuration.private.map(|address| address.to_string()),
-            url: configuration.url.to_string(),
-            issuers,
-            authorities,
-            log,
-            audit: configuration.audit.display().to_string(),
-            problems,
-        }
+        check_authorities(configuration.authorities, now, dev, &mut problems).await;
+        Self { effective, tls_certificate, problems }
     }
 
     fn to_text(&self) -> String {
-        let mut lines = vec![
-            format!("public port   {} as {}", self.listen, self.url),
-            format!("private port  {}", self.private.as_deref().unwrap_or("none")),
-            format!("audit log     {}", self.audit),
-        ];
-        match &self.log {
-            Some(log) => lines.extend(log.lines()),
+        let Effective { listen, url, private, audit, log, authorities, issuers, .. } =
+            &self.effective;
+        let mut lines = vec![format!("public port   {listen} as {url}")];
+        lines.extend(self.tls_lines());
+        lines.push(format!("private port  {}", private.as_deref().unwrap_or("none")));
+        lines.push(format!("audit log     {audit}"));
+        match log {
+            Some(log) => lines.extend(log_lines(log)),
             None => lines.push(
                 "log           none: Sigstore clients will refuse the certificates".to_owned(),
             ),
         }
-        lines.extend(self.authorities.iter().flat_map(AuthorityLine::lines));
-        let issuers = self.issuers.iter();
-        lines.extend(issuers.map(|IssuerLine { name, r#type, audience }| {
+        lines.extend(authorities.iter().flat_map(authority_lines));
+        lines.extend(issuers.iter().map(|EffectiveIssuer { name, r#type, audience, .. }| {
             format!("issuer        {name}\n                type {type}, audience {audience}")
         }));
         lines.extend(self.problems.iter().map(|problem| format!("problem       {problem}")));
         lines.push(String::new());
         lines.join("\n")
     }
-}
 
-impl IssuerLine {
-    fn of(issuer: &PublishedIssuer) -> Self {
-        Self {
-            name: issuer.name.as_str().to_owned(),
-            r#type: issuer.issuer_type.to_string(),
-            audience: issuer.audience.clone(),
+    fn tls_lines(&self) -> Vec<String> {
+        let Some(EffectiveTls { cert, key }) = &self.effective.tls else {
+            return Vec::new();
+        };
+        let mut lines = vec![format!("                TLS certificate {cert}, key {key}")];
+        if let Some(TlsCertificate { names, not_after }) = &self.tls_certificate {
+            let names = names.join(", ");
+            lines.push(format!("                for {names}, valid to {not_after}"));
         }
-    }
-}
-
-impl AuthorityLine {
-    fn of(authority: &Authority) -> Self {
-        // The configuration refuses an empty chain; this only spares the panic.
-        let issuing = authority.chain.first();
-        let text = |at: Timestamp| at.to_string();
-        Self {
-            subject: issuing.map(|one| one.subject().to_owned()).unwrap_or_default(),
-            key: authority.key.to_string(),
-            key_algorithm: issuing.and_then(|one| one.key_algorithm()).map(|kind| kind.to_string()),
-            not_before: issuing.map(|one| text(one.not_before())).unwrap_or_default(),
-            not_after: issuing.map(|one| text(one.not_after())).unwrap_or_default(),
-            activate: authority.activate.map(text),
-            retire: authority.retire.map(text),
-            chain: authority.chain_path.display().to_string(),
-            chain_length: authority.chain.len(),
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let algorithm = self.key_algorithm.as_deref().unwrap_or("of an unknown kind");
-        let mut lines = vec![
-            format!("authority     {}", self.subject),
-            format!("                key {}, {algorithm}", self.key),
-            format!("                chain {}, {} certificates", self.chain, self.chain_length),
-            format!("                valid {} to {}", self.not_before, self.not_after),
-        ];
-        let dates = [("signs from", &self.activate), ("signs until", &self.retire)];
-        lines.extend(
-            dates
-                .into_iter()
-                .filter_map(|(what, at)| Some(format!("                {what} {}", at.as_ref()?))),
-        );
         lines
     }
 }
 
-impl LogLine {
-    async fn of(
-        config: &Config,
-        clock: &Arc<dyn Clock>,
-        problems: &mut Vec<String>,
-    ) -> Option<Self> {
-        let LogChoice::Embedded { data, origin, key, .. } = &config.log else {
-            return None;
-        };
-        let id = match serve::log_settings(config, clock).await {
-            Ok(settings) => settings
-                .map(|settings| LogId::from_spki(settings.signer.public_key_der()).to_string()),
+impl TlsCertificate {
+    fn of(files: &TlsFiles, now: Timestamp, problems: &mut Vec<String>) -> Option<Self> {
+        match Pair::read(files, now) {
+            Ok(pair) => Some(Self {
+                names: pair.names().to_vec(),
+                not_after: pair.valid_until().to_string(),
+            }),
             Err(error) => {
                 problems.push(with_causes(&error));
                 None
             }
-        };
-        Some(Self {
-            origin: origin.clone(),
-            data: data.display().to_string(),
-            key: key.to_string(),
-            id,
-        })
+        }
     }
+}
 
-    fn lines(&self) -> [String; 3] {
-        [
-            format!("log           {}", self.origin),
-            format!("                data {}, key {}", self.data, self.key),
-            format!("                id {}", self.id.as_deref().unwrap_or("unknown")),
-        ]
+async fn log_id(
+    configuration: &Config,
+    clock: &Arc<dyn Clock>,
+    problems: &mut Vec<String>,
+) -> Option<String> {
+    match serve::log_settings(configuration, clock).await {
+        Ok(settings) => {
+            settings.map(|log| LogId::from_spki(log.signer.public_key_der()).to_string())
+        }
+        Err(error) => {
+            problems.push(with_causes(&error));
+            None
+        }
     }
+}
+
+fn authority_lines(authority: &EffectiveAuthority) -> Vec<String> {
+    let algorithm = authority.key_algorithm.as_deref().unwrap_or("of an unknown kind");
+    let EffectiveAuthority { subject, key, chain, chain_length, not_before, not_after, .. } =
+        authority;
+    let mut lines = vec![
+        format!("authority     {subject}"),
+        format!("                key {key}, {algorithm}"),
+        format!("                chain {chain}, {chain_length} certificates"),
+        format!("                valid {not_before} to {not_after}"),
+    ];
+    let dates = [("signs from", &authority.activate), ("signs until", &authority.retire)];
+    lines.extend(
+        dates
+            .into_iter()
+            .filter_map(|(what, at)| Some(format!("                {what} {}", at.as_ref()?))),
+    );
+    lines
+}
+
+fn log_lines(log: &EffectiveLog) -> [String; 3] {
+    [
+        format!("log           {}", log.origin),
+        format!("                data {}, key {}", log.data, log.key),
+        format!("                id {}", log.id.as_deref().unwrap_or("unknown")),
+    ]
 }
 
 /// Each authority by itself, so that one bad key does not hide another; then all together.

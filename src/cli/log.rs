@@ -3,19 +3,13 @@
 //! In: a configuration file. Out: a new, empty log where it says. A log never creates itself: a
 //! wrong path must not quietly begin a second history under the same key.
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{io::Write, sync::Arc};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::CliError;
-use crate::{
-    config::{self, LoadOptions},
-    ct::LogId,
-    log::Log,
-    serve,
-    time::Clock,
-};
+use super::{CliError, configuration::Configuration};
+use crate::{ct::LogId, log::Log, serve, time::Clock};
 
 /// Create the transparency log
 #[derive(Debug, Args)]
@@ -34,12 +28,8 @@ enum LogCommand {
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 struct InitArguments {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Allow the published development keys, which everyone has
-    #[arg(long)]
-    dev: bool,
+    #[command(flatten)]
+    configuration: Configuration,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -55,7 +45,7 @@ pub async fn run(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let LogCommand::Init(arguments) = arguments.command;
-    let configuration = config::load(&arguments.config, LoadOptions { dev: arguments.dev })?;
+    let configuration = arguments.configuration.load()?;
     let settings = serve::log_settings(&configuration, &clock)
         .await
         .map_err(|source| CliError::Start { source })?

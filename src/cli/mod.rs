@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod config;
+mod configuration;
 pub mod demo;
 mod error;
 pub mod log;

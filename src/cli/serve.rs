@@ -3,14 +3,14 @@
 //! In: a configuration file. Out: one line when it is ready, log lines, and an exit code that says
 //! whether it stopped because it was told to. SIGHUP reloads the configuration.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::CliError;
+use super::{CliError, configuration::Configuration};
 use crate::{
-    config::{self, LoadOptions},
+    config,
     serve::{self, Running},
     telemetry,
     time::Clock,
@@ -24,12 +24,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ServeArguments {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Allow the published development keys, which everyone has
-    #[arg(long)]
-    dev: bool,
+    #[command(flatten)]
+    configuration: Configuration,
 }
 
 /// Runs the command.
@@ -42,7 +38,7 @@ pub async fn run(
     out: &mut dyn io::Write,
 ) -> Result<(), CliError> {
     telemetry::install();
-    let load = || config::load(&arguments.config, LoadOptions { dev: arguments.dev });
+    let load = || arguments.configuration.load();
     let runtime = |source| CliError::Runtime { source };
     // Before the port opens: no signal may find the default action once we are ready.
     let mut signals = Signals::listen().map_err(runtime)?;

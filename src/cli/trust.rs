@@ -14,9 +14,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use url::Url;
 
-use super::{CliError, FileAction, client::endpoint};
+use super::{CliError, FileAction, client::endpoint, configuration::Configuration};
 use crate::{
-    config::{self, Authority, Config, LoadOptions},
+    config::{Authority, Config},
     identity::PublishedName,
     serve,
     time::{Clock, Timestamp},
@@ -45,12 +45,8 @@ enum TrustCommand {
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 struct DocumentArguments {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Allow the published development keys, which everyone has
-    #[arg(long)]
-    dev: bool,
+    #[command(flatten)]
+    configuration: Configuration,
     /// Where clients write their signature entries
     #[arg(long, value_name = "URL", requires = "rekor_key")]
     rekor_url: Option<Url>,
@@ -118,7 +114,7 @@ impl<'a> Subject<'a> {
         arguments: &'a DocumentArguments,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CliError> {
-        let configuration = config::load(&arguments.config, LoadOptions { dev: arguments.dev })?;
+        let configuration = arguments.configuration.load()?;
         let log = serve::log_settings(&configuration, &clock)
             .await
             .map_err(|source| CliError::Start { source })?;

@@ -9,6 +9,7 @@
 //! docs/configuration.md is the reference.
 
 mod document;
+pub mod effective;
 mod fault;
 mod fields;
 mod issuer_file;
@@ -23,13 +24,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::digest::{Context, SHA256};
+
 pub use fault::{ConfigErrors, DomainFault, Fault, Mistake, Position, Suggestion, UrlFault};
 pub use issuer_file::{Issuer, IssuerFile};
 pub use passphrase::{PassphraseError, PassphraseSource};
 
 use crate::{
-    api::http::tls::TlsFiles, identity::Profiles, keys::KeyUri, oidc::IssuerSettings,
-    time::Timestamp, x509::Certificate,
+    api::http::tls::TlsFiles,
+    identity::Profiles,
+    keys::KeyUri,
+    oidc::{IssuerSettings, KeyOrigin},
+    time::Timestamp,
+    x509::Certificate,
 };
 
 /// Everything that `mayfly.yaml` and the files beside it say.
@@ -59,6 +66,9 @@ pub struct Config {
     pub limits: Limits,
     /// Whether development keys are taken, as [`LoadOptions::dev`] said.
     pub dev: bool,
+    /// SHA-256 over all that these values were read from, private keys and passphrases apart;
+    /// `None` if a file went away meanwhile. Two processes with the same one do the same.
+    pub files_sha256: Option<[u8; 32]>,
 }
 
 /// A CA key and its chain.
@@ -135,7 +145,33 @@ pub struct LoadOptions {
 /// # Errors
 /// Every mistake in these files.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
-    server_file::load(path, options)
+    let mut config = server_file::load(path, options)?;
+    config.files_sha256 = digest(path, &config).ok();
+    Ok(config)
+}
+
+/// The two documents as they stand right after they were read, and the files they name as they were
+/// read.
+fn digest(path: &Path, config: &Config) -> std::io::Result<[u8; 32]> {
+    let mut digest = Context::new(&SHA256);
+    let mut add = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    };
+    add(&read_bounded(path)?);
+    add(&read_bounded(&config.issuers_path)?);
+    for certificate in config.authorities.iter().flat_map(|authority| &authority.chain) {
+        add(certificate.der());
+    }
+    for issuer in &config.issuers {
+        match &issuer.keys {
+            KeyOrigin::Discovery { ca_cert_pem } => add(ca_cert_pem.as_deref().unwrap_or_default()),
+            KeyOrigin::Static { jwks_json } => add(jwks_json),
+        }
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest.finish().as_ref());
+    Ok(sha256)
 }
 
 /// Reads a file of text, noting why not.

@@ -96,6 +96,7 @@ impl Reader<'_> {
             audit: audit?,
             limits: limits?,
             dev: self.options.dev,
+            files_sha256: None,
         })
     }
 

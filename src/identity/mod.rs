@@ -76,6 +76,11 @@ impl Identity {
         self.token.issuer()
     }
 
+    /// The entry of the issuer file that let the token in.
+    pub fn configured_as(&self) -> &str {
+        self.token.configured_as()
+    }
+
     /// `sub` of the token.
     pub fn subject(&self) -> &str {
         self.token.subject()

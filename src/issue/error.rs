@@ -50,6 +50,17 @@ pub enum Error {
     Aborted,
 }
 
+/// A request that came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// The step that refused or failed.
+    pub error: Error,
+    /// The issuer that the token names, for metrics: as the issuer file has it, or `other`. The
+    /// token may have lied.
+    pub issuer: String,
+}
+
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -10,6 +10,7 @@
 //! signed but not recorded.
 
 mod error;
+mod measure;
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -30,11 +31,16 @@ use crate::{
     policy::{Approved, Policy},
     proof::{self, Possession},
     secret::Secret,
-    telemetry::RequestId,
+    telemetry::{
+        RequestId,
+        metrics::{IssuerCounters, Metrics, Step},
+    },
     time::{Clock, Timestamp},
 };
 
-pub use error::{Error, Stage};
+pub use error::{Error, Refused, Stage};
+
+use measure::{Steps, claimed_issuer, key_kind};
 
 /// What a client asks for, whatever protocol it spoke.
 #[derive(Debug)]
@@ -61,6 +67,8 @@ pub struct Generation {
     pub policy: Policy,
     /// Who signs, and what verifiers must know.
     pub ca: CaSet,
+    /// What counts the certificates for each issuer's tokens.
+    pub counters: IssuerCounters,
 }
 
 /// What bounds the work of a [`Service`].
@@ -72,12 +80,31 @@ pub struct Bounds {
     pub deadline: Duration,
 }
 
+/// How much of what a [`Service`] may do at once it does now.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Issuances under way.
+    pub in_flight: usize,
+    /// [`Bounds::in_flight`].
+    pub limit: usize,
+}
+
+/// Where what a [`Service`] did is written down.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// For auditors; what it does not take is not done.
+    pub audit: Arc<AuditLog>,
+    /// For operators.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Issues certificates. One per process, shared by all adapters.
 #[derive(Debug)]
 pub struct Service {
     generation: ArcSwap<Generation>,
     log: Option<Log>,
     audit: Arc<AuditLog>,
+    metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     slots: Arc<Semaphore>,
     slot_count: u32,
@@ -89,14 +116,15 @@ impl Service {
     pub fn new(
         generation: Generation,
         log: Option<Log>,
-        audit: Arc<AuditLog>,
+        records: Records,
         clock: Arc<dyn Clock>,
         bounds: Bounds,
     ) -> Self {
         Self {
             generation: ArcSwap::from_pointee(generation),
             log,
-            audit,
+            audit: records.audit,
+            metrics: records.metrics,
             clock,
             slots: Arc::new(Semaphore::new(
                 usize::try_from(bounds.in_flight).unwrap_or(Semaphore::MAX_PERMITS),
@@ -110,15 +138,19 @@ impl Service {
     ///
     /// # Errors
     /// The first step that refused or failed; nothing was issued then, and the audit log says so.
-    pub async fn issue(self: &Arc<Self>, request: Request) -> Result<Issued, Error> {
-        let request_id = request.id;
-        let issued = self.run(request).await;
-        if let Err(error) = &issued
-            && !error.is_recorded()
+    pub async fn issue(self: &Arc<Self>, request: Request) -> Result<Issued, Refused> {
+        let generation = self.generation.load_full();
+        let error = match self.run(&request, &generation).await {
+            Ok(issued) => return Ok(issued),
+            Err(error) => error,
+        };
+        let issuer = claimed_issuer(&generation, &request, &error);
+        if !error.is_recorded()
+            && let Err(error) = self.record_refusal(&request.id, &error.to_string())
         {
-            self.record_refusal(&request_id, &error.to_string())?;
+            return Err(Refused { error: error.into(), issuer });
         }
-        issued
+        Err(Refused { error, issuer })
     }
 
     /// Records a request that an adapter refused before it became a [`Request`].
@@ -146,10 +178,28 @@ impl Service {
         self.log.as_ref()
     }
 
-    /// Whether a good request could be served now: an authority signs, and the log takes entries.
+    /// Whether a good request could be served now: an authority signs, the log takes entries, and
+    /// so does the audit log.
     pub fn can_issue(&self) -> bool {
         let log_works = self.log.as_ref().is_none_or(|log| log.status().stopped.is_none());
-        log_works && self.generation().ca.signing_at(self.now()).is_ok()
+        let signs = self.generation().ca.signing_at(self.now()).is_ok();
+        log_works && signs && self.audit.is_writable()
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// What is counted here.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// How busy the service is.
+    pub fn load(&self) -> Load {
+        let limit = usize::try_from(self.slot_count).unwrap_or(Semaphore::MAX_PERMITS);
+        Load { in_flight: limit.saturating_sub(self.slots.available_permits()), limit }
     }
 
     /// The current time, for whatever is answered without a request to issue.
@@ -164,23 +214,30 @@ impl Service {
         let _all_slots = self.slots.acquire_many(self.slot_count).await;
     }
 
-    async fn run(self: &Arc<Self>, request: Request) -> Result<Issued, Error> {
-        let deadline = Instant::now() + self.deadline;
+    async fn run(
+        self: &Arc<Self>,
+        request: &Request,
+        generation: &Arc<Generation>,
+    ) -> Result<Issued, Error> {
+        let mut steps = Steps::begin(&self.metrics);
+        let deadline = steps.began + self.deadline;
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Error::Overloaded)?;
-        let generation = self.generation.load_full();
         let now = self.clock.now();
 
         let token = request.token.expose_text().ok_or(Error::TokenNotText)?;
         let verified = generation.issuers.verify(token, now);
         let token = within(deadline, Stage::Token, verified).await??;
+        steps.done(Step::Token);
         let identity = generation.profiles.derive(token)?;
         let key = proof::check(&request.possession, &identity)?;
         let approved = generation.policy.decide(identity, key)?;
+        steps.done(Step::Proof);
 
-        let service = Arc::clone(self);
-        let certified = tokio::spawn(async move {
-            service.certify(&generation, &request.id, approved, now, slot).await
-        });
+        let (service, generation, id) = (Arc::clone(self), Arc::clone(generation), request.id);
+        let certified =
+            tokio::spawn(
+                async move { service.certify(&generation, &id, approved, now, slot).await },
+            );
         within(deadline, Stage::Signing, certified).await?.map_err(|_| Error::Aborted)?
     }
 
@@ -196,6 +253,9 @@ impl Service {
     ) -> Result<Issued, Error> {
         let serial = Serial::from_random(random()?);
         let record = Record::new(&approved, &serial);
+        let counter = generation
+            .counters
+            .certificates(approved.identity().configured_as(), key_kind(approved.key().key()));
         self.audit.record(now, &Event::Intent(record.issuance(request, None)))?;
         let signed = AssertUnwindSafe(self.sign_and_log(generation, approved, now, serial));
         // A bug must leave its line as well. Nothing that it could have left half done is looked
@@ -204,6 +264,9 @@ impl Service {
             Ok(issued) => {
                 let issuance = record.issuance(request, issued.log_index());
                 self.audit.record(now, &Event::Issued(issuance))?;
+                if let Some(counter) = counter {
+                    self.metrics.issued(counter);
+                }
                 Ok(issued)
             }
             Err(error) => {
@@ -223,12 +286,19 @@ impl Service {
         serial: Serial,
     ) -> Result<Issued, Error> {
         let issuer = generation.ca.signing_at(now)?;
+        let mut steps = Steps::begin(&self.metrics);
         let Some(log) = &self.log else {
-            return Ok(issuer.certify_unlogged(approved, now, serial).await?);
+            let issued = issuer.certify_unlogged(approved, now, serial).await?;
+            steps.done(Step::Certificate);
+            return Ok(issued);
         };
         let precert = issuer.precertify(approved, now, serial).await?;
+        steps.done(Step::Precertificate);
         let sct = log.submit(Arc::clone(precert.log_entry())).await?;
-        Ok(precert.finish(sct).await?)
+        steps.done(Step::Log);
+        let issued = precert.finish(sct).await?;
+        steps.done(Step::Certificate);
+        Ok(issued)
     }
 }
 

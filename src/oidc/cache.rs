@@ -74,6 +74,8 @@ pub(super) struct CacheStatus {
     pub(super) usable: bool,
     /// What the last fetch failed with, if it failed.
     pub(super) failure: Option<FetchError>,
+    /// How many fetches failed since the last good one.
+    pub(super) failures_in_a_row: u32,
 }
 
 impl KeyCache {
@@ -172,10 +174,14 @@ impl KeyCache {
     /// For the operator.
     pub(super) fn status(&self, now: Timestamp) -> CacheStatus {
         let held = self.held.load_full();
+        let usable = self.usable(now).is_some();
+        let state = lock(&self.state);
+        let failure = state.failure.as_ref();
         CacheStatus {
             held: held.map(|held| (held.fetched.keys.len(), held.fetched_at)),
-            usable: self.usable(now).is_some(),
-            failure: lock(&self.state).failure.as_ref().map(|failure| failure.error.clone()),
+            usable,
+            failure: failure.map(|failure| failure.error.clone()),
+            failures_in_a_row: failure.map_or(0, |failure| failure.in_a_row.saturating_add(1)),
         }
     }
 

@@ -120,6 +120,18 @@ impl IssuerTable {
         all
     }
 
+    /// The name of the entry that a token claims to be of, whether it is or not; `None` where no
+    /// entry would let it in. For counting what was refused: nobody is asked.
+    pub fn entry_claimed_by(&self, token: &str) -> Option<&str> {
+        let token = UnverifiedToken::parse(token).ok()?;
+        let name = claims::issuer(&token.payload).ok()?;
+        let listed = self.listed.get(name).map(|issuer| issuer.name.as_ref());
+        listed.or_else(|| {
+            let wildcard = self.wildcards.iter().find(|wildcard| wildcard.matches(name))?;
+            Some(wildcard.pattern().text())
+        })
+    }
+
     /// The entry for this exact `iss`: listed, or else of the one wildcard that matches. No text is
     /// normalised: an `iss` that a URL parser would change is another text, and matches nothing.
     async fn issuer(&self, name: &str) -> Result<Arc<Issuer>, TokenError> {
@@ -196,6 +208,8 @@ pub struct IssuerStatus {
     pub state: IssuerState,
     /// What the last fetch failed with, if it failed.
     pub last_failure: Option<FetchError>,
+    /// How many fetches failed since the last good one.
+    pub failures_in_a_row: u32,
 }
 
 /// Whether an issuer's tokens can be verified.
@@ -220,6 +234,21 @@ pub enum IssuerState {
         /// How many are known now.
         issuers: u64,
     },
+}
+
+impl IssuerState {
+    /// Every name that [`Self::name`] gives.
+    pub const NAMES: [&'static str; 4] = ["ready", "never_fetched", "too_stale", "wildcard"];
+
+    /// In one word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => Self::NAMES[0],
+            Self::NeverFetched => Self::NAMES[1],
+            Self::TooStale { .. } => Self::NAMES[2],
+            Self::Wildcard { .. } => Self::NAMES[3],
+        }
+    }
 }
 
 /// What is wrong with the settings.
@@ -265,7 +294,12 @@ impl Issuer {
                 }
             }
         };
-        IssuerStatus { name: self.name.as_ref().to_owned(), state, last_failure: cache.failure }
+        IssuerStatus {
+            name: self.name.as_ref().to_owned(),
+            state,
+            last_failure: cache.failure,
+            failures_in_a_row: cache.failures_in_a_row,
+        }
     }
 }
 

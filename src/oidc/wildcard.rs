@@ -69,6 +69,7 @@ impl Wildcard {
             name: self.pattern.text().to_owned(),
             state: IssuerState::Wildcard { issuers: self.strangers.known.entry_count() },
             last_failure: None,
+            failures_in_a_row: 0,
         }
     }
 }

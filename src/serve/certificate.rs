@@ -9,7 +9,8 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::{
     api::http::tls::{Pair, Tls, TlsError},
-    audit::{AuditLog, Event},
+    audit::Event,
+    issue::Records,
     time::{Clock, Timestamp},
 };
 
@@ -21,10 +22,14 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    pub(super) fn watch(tls: Tls, audit: Arc<AuditLog>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn watch(tls: Tls, records: Records, clock: Arc<dyn Clock>) -> Self {
         let tls = Arc::new(tls);
-        let watching = tokio::spawn(watch(Arc::clone(&tls), audit, clock));
+        let watching = tokio::spawn(watch(Arc::clone(&tls), records, clock));
         Self { tls, watching }
+    }
+
+    pub(super) fn tls(&self) -> Arc<Tls> {
+        Arc::clone(&self.tls)
     }
 
     pub(super) fn load(&self, now: Timestamp) -> Result<Pair, TlsError> {
@@ -41,20 +46,20 @@ impl Certificate {
     }
 }
 
-async fn watch(tls: Arc<Tls>, audit: Arc<AuditLog>, clock: Arc<dyn Clock>) {
+async fn watch(tls: Arc<Tls>, records: Records, clock: Arc<dyn Clock>) {
     let mut looks = tokio::time::interval(BETWEEN_LOOKS);
     loop {
         looks.tick().await;
         let (tls, now) = (Arc::clone(&tls), clock.now());
         let look = tokio::task::spawn_blocking(move || tls.look(now)).await;
-        tell(look, &audit, now);
+        tell(look, &records, now);
     }
 }
 
-/// Says it in the process's log and, as of every reload, in the audit log.
+/// Says it in the process's log, in the metrics and, as of every reload, in the audit log.
 fn tell(
     look: Result<Result<Option<Timestamp>, TlsError>, JoinError>,
-    audit: &AuditLog,
+    records: &Records,
     now: Timestamp,
 ) {
     let error = match look {
@@ -73,7 +78,8 @@ fn tell(
             return;
         }
     };
-    if let Err(error) = audit.record(now, &Event::Reload { error: error.as_deref() }) {
+    records.metrics.tls_reloaded(now.unix_seconds(), error.is_none());
+    if let Err(error) = records.audit.record(now, &Event::Reload { error: error.as_deref() }) {
         // The next issuance fails for the same reason, and says so to its caller.
         tracing::error!(%error, "the audit log takes no lines");
     }

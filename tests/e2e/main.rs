@@ -18,5 +18,6 @@ mod crash;
 mod identities;
 mod javascript;
 mod lenient_provider;
+mod metrics;
 mod python;
 mod refusals;

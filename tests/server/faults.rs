@@ -18,7 +18,7 @@ use mayfly::{
     api::status::Status,
     audit::AuditLog,
     ca::{self, CaSet, Issued},
-    issue::{Bounds, Error, Generation, Request, Service, Stage},
+    issue::{Bounds, Error, Generation, Records, Request, Service, Stage},
     keys::{self, SignError, SignatureAlgorithm, Signer},
     log::Log,
     oidc::IssuerTable,
@@ -26,7 +26,7 @@ use mayfly::{
     proof::Possession,
     secret::Secret,
     serve,
-    telemetry::RequestId,
+    telemetry::{RequestId, metrics::Metrics},
     time::{Clock, SystemClock},
 };
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -162,7 +162,7 @@ impl Pipeline {
     }
 
     async fn issue(&self) -> Result<Issued, Error> {
-        self.service.issue(self.request()).await
+        self.service.issue(self.request()).await.map_err(|refused| refused.error)
     }
 
     fn log_size(&self) -> u64 {
@@ -200,16 +200,21 @@ async fn service(folder: &TempDir, audit_path: &std::path::Path, faults: Faults)
     }
     let authority = ca::Authority { issuer: Arc::new(issuer), activate: None, retire: None };
     let issuers = Arc::new(IssuerTable::new(config.issuers, Arc::clone(&clock)).unwrap());
+    let metrics = Arc::new(Metrics::new());
+    let published = config.profiles.published().iter();
+    let counters = metrics
+        .issuers(published.map(|issuer| (issuer.name.as_str(), issuer.issuer_type.as_str())));
     let generation = Generation {
         refresh: issuers.spawn_refresh(),
         issuers,
         profiles: config.profiles,
         policy: Policy::unrestricted(),
         ca: CaSet::new(vec![authority]).unwrap(),
+        counters,
     };
-    let audit = Arc::new(AuditLog::open(audit_path).unwrap());
+    let records = Records { audit: Arc::new(AuditLog::open(audit_path).unwrap()), metrics };
     let bounds = Bounds { in_flight: 4, deadline: Duration::from_millis(400) };
-    Arc::new(Service::new(generation, Some(log), audit, clock, bounds))
+    Arc::new(Service::new(generation, Some(log), records, clock, bounds))
 }
 
 /// What must be said and left behind.

@@ -18,6 +18,8 @@ mod golden;
 mod grpc;
 mod legacy;
 mod load;
+mod metrics;
+mod operations;
 mod ports;
 mod process;
 mod refusals;

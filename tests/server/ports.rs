@@ -124,7 +124,10 @@ async fn nt_64_every_answer_of_both_ports_says_what_it_is() {
     ]
     .map(|path| world.url(path))
     .to_vec();
-    urls.extend(["/livez", "/readyz", "/"].map(|path| format!("http://{private}{path}")));
+    urls.extend(
+        ["/livez", "/readyz", "/metrics", "/config", "/"]
+            .map(|path| format!("http://{private}{path}")),
+    );
     for url in urls {
         let answer = world.client.get(&url).send().await.unwrap();
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{url}");

@@ -71,6 +71,11 @@ fn swap(tls: &Path, version: &str, pair: &Pair) {
     fs::rename(tls.join("..data_tmp"), tls.join("..data")).unwrap();
 }
 
+/// A world with a certificate of its own, and a client that believes no other.
+pub(crate) async fn world() -> World {
+    start(&Pair::new()).await
+}
+
 async fn start(pair: &Pair) -> World {
     let (folder, issuer_key) = furnish(|yaml| format!("{yaml}{TLS}")).await;
     mount(&folder.path().join("tls"), pair);

@@ -29,7 +29,7 @@ use crate::{
     telemetry::RequestId,
 };
 
-pub(super) use wire::is_grpc;
+pub(super) use wire::{GrpcFailure, is_grpc};
 
 /// The methods, one route each, so that a log line can name it.
 pub(super) fn routes() -> Router<Arc<Entry>> {
@@ -38,6 +38,11 @@ pub(super) fn routes() -> Router<Arc<Entry>> {
         .route("/dev.sigstore.fulcio.v2.CA/GetTrustBundle", post(trust_bundle))
         .route("/dev.sigstore.fulcio.v2.CA/GetConfiguration", post(configuration))
         .route("/grpc.health.v1.Health/Check", post(health::check))
+}
+
+/// Whether a route is one of [`routes`].
+pub(super) fn serves(route: &str) -> bool {
+    route.starts_with("/dev.sigstore.fulcio.v2.CA/") || route.starts_with("/grpc.health.v1.Health/")
 }
 
 /// The answer to a call of anything else.

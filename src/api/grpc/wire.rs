@@ -11,11 +11,18 @@ use std::fmt::Write as _;
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
 use prost::Message;
 
 use crate::api::status::{Malformed, MessageFault, Status};
+
+/// What a call that was answered with a status other than OK would have been told over HTTP, whose
+/// own status says 200: for the log line and the metrics.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct GrpcFailure {
+    pub(in crate::api) http: StatusCode,
+}
 
 /// Whether a request is a gRPC call: HTTP/2, and of the content type with any suffix that still
 /// means protobuf.
@@ -66,6 +73,7 @@ pub(super) fn answer(message: &impl Message) -> Response {
 /// An answer that is a status alone. HTTP's own status is 200 even so.
 pub(super) fn fail(status: &Status) -> Response {
     let mut response = with_type(Body::from(Bytes::new()));
+    response.extensions_mut().insert(GrpcFailure { http: status.http });
     let headers = response.headers_mut();
     headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status.grpc)));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(&status.message)) {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -32,15 +32,19 @@ pub use crate::api::entry::RequestBounds;
 use crate::{
     api::{
         entry::Entry,
-        grpc,
+        grpc::{self, GrpcFailure},
         status::{Malformed, Status},
     },
     issue::Service,
-    telemetry::RequestId,
+    telemetry::{
+        RequestId,
+        metrics::{OTHER, RouteTimes},
+    },
 };
 
 /// The public port's routes.
 pub fn router(service: Arc<Service>, bounds: RequestBounds) -> Router {
+    let times = Arc::new(service.metrics().routes(&ROUTES));
     let entry = Arc::new(Entry::new(service, bounds));
     Router::new()
         .route("/api/v1/signingCert", post(v1::signing_cert))
@@ -54,7 +58,7 @@ pub fn router(service: Arc<Service>, bounds: RequestBounds) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(|| async { refuse(&Malformed::WrongMethod) })
         .layer(cors())
-        .layer(middleware::from_fn(frame))
+        .layer(middleware::from_fn_with_state(times, frame))
         .with_state(entry)
 }
 
@@ -83,8 +87,9 @@ struct StatusOk {
     status: &'static str,
 }
 
-/// Gives each request its id, each answer its common headers, and the process one log line.
-async fn frame(mut request: Request, next: Next) -> Response {
+/// Gives each request its id, each answer its common headers, and the process one log line and one
+/// measurement.
+async fn frame(State(times): State<Arc<RouteTimes>>, mut request: Request, next: Next) -> Response {
     let id = match request_id() {
         Some(id) => id,
         None => return problem(&Status::from(&crate::issue::Error::Randomness)),
@@ -100,12 +105,20 @@ async fn frame(mut request: Request, next: Next) -> Response {
         headers.insert(X_REQUEST_ID, value);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let failure = response.extensions().get::<GrpcFailure>();
+    let status = failure.map_or(response.status(), |failure| failure.http).as_u16();
+    let took = started.elapsed();
+    times.answered(route, status, took);
+    if failure.is_none() && !route.is_some_and(grpc::serves) {
+        times.answered_http(method.as_str(), status, took);
+    }
     tracing::info!(
         request = %id,
         %method,
-        route = route.as_ref().map_or("other", MatchedPath::as_str),
-        status = response.status().as_u16(),
-        micros = started.elapsed().as_micros(),
+        route = route.unwrap_or(OTHER),
+        status,
+        micros = took.as_micros(),
         "answered"
     );
     response
@@ -150,6 +163,21 @@ fn json(value: impl Serialize) -> Response {
 fn with_type(content_type: HeaderValue, body: impl Into<Body>) -> Response {
     ([(header::CONTENT_TYPE, content_type)], body.into()).into_response()
 }
+
+/// Every path of the public port, for the metrics; those that are asked most come first.
+const ROUTES: [&str; 11] = [
+    "/api/v2/signingCert",
+    "/api/v1/signingCert",
+    "/dev.sigstore.fulcio.v2.CA/CreateSigningCertificate",
+    "/healthz",
+    "/log/{*path}",
+    "/api/v2/trustBundle",
+    "/api/v2/configuration",
+    "/api/v1/rootCert",
+    "/grpc.health.v1.Health/Check",
+    "/dev.sigstore.fulcio.v2.CA/GetTrustBundle",
+    "/dev.sigstore.fulcio.v2.CA/GetConfiguration",
+];
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// No browser may take an answer for something else than it says it is (NT-64).

@@ -6,12 +6,17 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
+use der::Decode as _;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs as provided},
@@ -24,6 +29,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use tokio_rustls::TlsAcceptor;
+use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -44,8 +50,29 @@ pub struct TlsFiles {
 #[derive(Debug)]
 pub struct Pair {
     certified: Arc<CertifiedKey>,
+    names: Vec<String>,
     valid_until: Timestamp,
     seen: Seen,
+}
+
+impl Pair {
+    /// Reads the files and checks that they are a pair that clients could accept now.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn read(files: &TlsFiles, now: Timestamp) -> Result<Self, TlsError> {
+        Texts::read(files)?.pair(files, now)
+    }
+
+    /// The last second of its certificate.
+    pub fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+
+    /// Whom its certificate speaks for: DNS names and IP addresses.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
 }
 
 /// The pair in use, and where the next one comes from.
@@ -56,6 +83,8 @@ pub struct Tls {
     config: Arc<ServerConfig>,
     /// What the files held at the last look.
     seen: Mutex<Seen>,
+    /// Of the certificate in use; milliseconds since 1970.
+    valid_until_ms: AtomicU64,
 }
 
 impl Tls {
@@ -64,8 +93,8 @@ impl Tls {
     /// # Errors
     /// As for [`Tls::load`].
     pub fn open(files: TlsFiles, now: Timestamp) -> Result<Self, TlsError> {
-        let pair = Texts::read(&files)?.pair(&files, now)?;
-        let seen = Mutex::new(pair.seen);
+        let pair = Pair::read(&files, now)?;
+        let (seen, valid_until) = (Mutex::new(pair.seen), pair.valid_until.unix_ms());
         let in_use = Arc::new(InUse(ArcSwap::new(pair.certified)));
         let versions = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13, &TLS12]);
@@ -74,7 +103,8 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&in_use) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { files, in_use, config: Arc::new(config), seen })
+        let valid_until_ms = AtomicU64::new(valid_until);
+        Ok(Self { files, in_use, config: Arc::new(config), seen, valid_until_ms })
     }
 
     /// Accepts connections, each with the pair in use at its time.
@@ -88,13 +118,19 @@ impl Tls {
     /// # Errors
     /// What is wrong with which file.
     pub fn load(&self, now: Timestamp) -> Result<Pair, TlsError> {
-        Texts::read(&self.files)?.pair(&self.files, now)
+        Pair::read(&self.files, now)
     }
 
     /// Uses another pair for the connections that come.
     pub fn replace(&self, pair: Pair) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = pair.seen;
+        self.valid_until_ms.store(pair.valid_until.unix_ms(), Ordering::Relaxed);
         self.in_use.0.store(pair.certified);
+    }
+
+    /// The last second of the certificate in use.
+    pub fn valid_until(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.valid_until_ms.load(Ordering::Relaxed))
     }
 
     /// Looks at the files, and uses what they hold if that changed since the last look; `None` if
@@ -197,8 +233,31 @@ impl Texts {
             .map_err(|source| not_pem(&files.key, source))?;
         let certified = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|source| TlsError::NoPair { cert: path(), key: files.key.clone(), source })?;
-        let valid_until = server.not_after();
-        Ok(Pair { certified: Arc::new(certified), valid_until, seen: self.seen() })
+        let (names, valid_until) = (names(server.der()), server.not_after());
+        Ok(Pair { certified: Arc::new(certified), names, valid_until, seen: self.seen() })
+    }
+}
+
+/// For people: what a client may call the server. Nothing where the certificate does not say.
+fn names(certificate_der: &[u8]) -> Vec<String> {
+    let Ok(certificate) = x509_cert::Certificate::from_der(certificate_der) else {
+        return Vec::new();
+    };
+    let found = certificate.tbs_certificate().get_extension::<SubjectAltName>();
+    let names = found.ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
+    names.iter().filter_map(text_of).collect()
+}
+
+fn text_of(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
+        GeneralName::IpAddress(octets) => {
+            let octets = octets.as_bytes();
+            let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
+            address.ok().map(|address| address.to_string())
+        }
+        _ => None,
     }
 }
 

@@ -1,8 +1,12 @@
-//! What the process says about itself: log lines, and the id that ties them to one request.
+//! What the process says about itself: log lines, metrics, and the id that ties them to a request.
 //!
-//! In: where to write and how. Out: a `tracing` subscriber, installed once by the command line.
-//! Knows nothing of what is logged; that no secret is logged is held by `secret::Secret` and by
-//! the callers' closed field lists (NT-60).
+//! In: where to write and how. Out: a `tracing` subscriber, installed once by the command line, and
+//! [`metrics::Metrics`]. Knows nothing of what is logged; that no secret is logged is held by
+//! `secret::Secret` and by the callers' closed field lists (NT-60).
+
+pub mod metrics;
+mod process;
+pub mod scrape;
 
 use std::{
     fmt,
