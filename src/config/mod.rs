@@ -8,6 +8,7 @@
 //! mistake and nothing starts. There is no default trust and no default log.
 //! docs/configuration.md is the reference.
 
+mod client_algorithms;
 mod document;
 mod fault;
 mod fields;
@@ -29,7 +30,7 @@ pub use passphrase::{PassphraseError, PassphraseSource};
 
 use crate::{
     api::http::tls::TlsFiles, identity::Profiles, keys::KeyUri, oidc::IssuerSettings,
-    time::Timestamp, x509::Certificate,
+    policy::ClientAlgorithms, time::Timestamp, x509::Certificate,
 };
 
 /// Everything that `mayfly.yaml` and the files beside it say.
@@ -55,6 +56,8 @@ pub struct Config {
     pub log: LogChoice,
     /// `audit`: the file of audit lines.
     pub audit: PathBuf,
+    /// `client-signing-algorithms`: never empty.
+    pub client_algorithms: ClientAlgorithms,
     /// `limits`.
     pub limits: Limits,
     /// Whether development keys are taken, as [`LoadOptions::dev`] said.
