@@ -5,7 +5,11 @@
 
 use crate::{
     identity::Identity,
-    x509::{Csr, PublicKey, csr::CsrError, public_key::KeyError},
+    x509::{
+        Csr, PublicKey,
+        csr::CsrError,
+        public_key::{KeyError, SignatureScheme},
+    },
 };
 
 /// What a client sends to show that it holds the private key.
@@ -21,12 +25,18 @@ pub enum Possession {
 #[derive(Debug)]
 pub struct ProvenKey {
     key: PublicKey,
+    scheme: SignatureScheme,
 }
 
 impl ProvenKey {
     /// The key.
     pub fn key(&self) -> &PublicKey {
         &self.key
+    }
+
+    /// What the proof is signed with: the key's own algorithm, or the one that a CSR names.
+    pub fn scheme(&self) -> SignatureScheme {
+        self.scheme
     }
 }
 
@@ -98,11 +108,12 @@ fn check_against(possession: &Possession, challenges: &[String]) -> Result<Prove
         Possession::Signature { public_key, signature } => {
             let key = PublicKey::parse(public_key).map_err(ProofError::Key)?;
             check_signature(&key, signature, challenges)?;
-            Ok(ProvenKey { key })
+            let scheme = key.algorithm().default_scheme();
+            Ok(ProvenKey { key, scheme })
         }
         Possession::Csr(pem) => {
             let csr = Csr::parse_and_verify(pem).map_err(ProofError::Csr)?;
-            Ok(ProvenKey { key: csr.into_public_key() })
+            Ok(ProvenKey { scheme: csr.signed_with(), key: csr.into_public_key() })
         }
     }
 }

@@ -288,7 +288,7 @@ async fn generation(
         refresh: issuers.spawn_refresh(),
         issuers,
         profiles: config.profiles,
-        policy: Policy::unrestricted(),
+        policy: Policy::new(config.client_algorithms),
         ca,
         counters,
     })

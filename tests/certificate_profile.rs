@@ -16,6 +16,7 @@ use mayfly::{
     x509::{
         Certificate, ExtensionField, FulcioExtensions, Leaf, PublicKey, Serial, SubjectAltName,
         Template, Validity,
+        leaf::LeafExtension,
         lint::{self, Stage},
         template::{IssuerAlgorithm, LeafFields, LeafTbs},
     },
@@ -293,6 +294,74 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
     }
 }
 
+/// Each rule once: a leaf that is good but for one thing.
+#[test]
+fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
+    type Change = fn(&mut Leaf<'_>);
+    fn named<'l, 'a>(leaf: &'l mut Leaf<'a>, oid: &str) -> &'l mut LeafExtension<'a> {
+        leaf.extensions.iter_mut().find(|extension| extension.oid.to_string() == oid).unwrap()
+    }
+    const SKI: &str = "2.5.29.14";
+    const SAN: &str = "2.5.29.17";
+    const AKI: &str = "2.5.29.35";
+    const POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
+    const ISSUER: &str = "1.3.6.1.4.1.57264.1.8";
+    const TRIGGER: &str = "1.3.6.1.4.1.57264.1.20";
+    let san = "its subject alternative name is missing";
+    let ski = "its subject key identifier is missing";
+    let aki = "its authority key identifier is missing";
+    let rules: [(&str, Change); 28] = [
+        ("it is not an X.509 v3", |leaf| leaf.version = 1),
+        ("its serial number is not", |leaf| leaf.serial = &[0; 20]),
+        ("its serial number is not", |leaf| leaf.serial = &[1; 19]),
+        ("its serial number is not", |leaf| leaf.serial = &[1; 21]),
+        ("its two signature algorithms", |leaf| leaf.outer_algorithm = Some(&[0x30, 0])),
+        ("it is valid for 0 seconds", |leaf| leaf.not_after = leaf.not_before),
+        ("its subject is not empty", |leaf| leaf.subject = &[0x30, 2, 0x31, 0]),
+        ("extension 2.5.29.15 stands", |leaf| leaf.extensions.insert(0, leaf.extensions[0])),
+        ("its last extension is not", |leaf| leaf.extensions.rotate_right(1)),
+        ("its last extension is not", |leaf| leaf.extensions.truncate(3)),
+        ("its poison is not", |leaf| named(leaf, POISON).critical = false),
+        ("its poison is not", |leaf| named(leaf, POISON).value = &[4, 0]),
+        ("its key usage is missing", |leaf| named(leaf, "2.5.29.15").critical = false),
+        ("its extended key usage is", |leaf| named(leaf, "2.5.29.37").critical = true),
+        (ski, |leaf| named(leaf, SKI).critical = true),
+        (ski, |leaf| named(leaf, SKI).value = &[4, 0]),
+        (aki, |leaf| named(leaf, AKI).value = &[0x30, 0]),
+        (aki, |leaf| named(leaf, AKI).value = &[0x30, 6, 0x80, 1, 7, 0x82, 1, 7]),
+        (san, |leaf| named(leaf, SAN).critical = false),
+        (san, |leaf| named(leaf, SAN).value = &[0x30, 3, 0x82, 1, b'a']),
+        (san, |leaf| named(leaf, SAN).value = &[0x30, 6, 0x81, 1, b'a', 0x81, 1, b'b']),
+        (san, |leaf| named(leaf, SAN).value = &[0x30, 4, 0x86, 2, 0xc3, 0xa4]),
+        (san, |leaf| named(leaf, SAN).value = &[0x30, 2, 0x81, 0]),
+        (san, |leaf| named(leaf, SAN).value = &[0x31, 3, 0x81, 1, b'a']),
+        ("its issuer of the token is", |leaf| {
+            named(leaf, ISSUER).oid = oid("1.3.6.1.4.1.57264.1.9")
+        }),
+        ("extension 1.3.6.1.4.1.57264.1.20 is not one", |leaf| {
+            named(leaf, TRIGGER).value = b"push"
+        }),
+        ("extension 1.3.6.1.4.1.57264.1.20 is critical", |leaf| {
+            named(leaf, TRIGGER).critical = true
+        }),
+        ("extension 2.5.29.19 does not", |leaf| named(leaf, TRIGGER).oid = oid("2.5.29.19")),
+    ];
+    let ca = TestCa::new(SignatureAlgorithm::EcdsaP256Sha256);
+    let tbs = Choice::plain().tbs(&ca.template).precertificate_tbs();
+    let good = Leaf::parse_tbs(&tbs).unwrap();
+    lint::check(&good, Stage::Precertificate, 600).unwrap();
+    for (index, (expected, change)) in rules.into_iter().enumerate() {
+        let mut leaf = good.clone();
+        change(&mut leaf);
+        let broken = lint::check(&leaf, Stage::Precertificate, 600).unwrap_err().to_string();
+        assert!(broken.starts_with(expected), "{index}, {expected}: {broken}");
+    }
+}
+
+fn oid(text: &str) -> x509_cert::der::asn1::ObjectIdentifier {
+    text.parse().unwrap()
+}
+
 fn any_san() -> impl Strategy<Value = SubjectAltName> {
     prop_oneof![
         "[a-z]{1,20}(\\.[a-z]{1,20})?@[a-z]{1,30}\\.example"
@@ -316,8 +385,12 @@ fn any_extensions() -> impl Strategy<Value = FulcioExtensions> {
     ]);
     prop::collection::vec((field, "\\PC{0,200}"), 0..7).prop_map(|values| {
         let mut extensions = FulcioExtensions::default();
-        for (field, value) in values {
+        for (field, value) in values.into_iter().filter(|(_, value)| !value.is_empty()) {
             extensions.set(field, value);
+        }
+        // Of no token, but of every certificate.
+        if extensions.value(ExtensionField::Issuer).is_none() {
+            extensions.set(ExtensionField::Issuer, "https://issuer.example".to_owned());
         }
         extensions
     })

@@ -8,6 +8,7 @@ use std::{
 use mayfly::{
     config::{self, IssuerFile, LoadOptions, LogChoice},
     identity::{IssuerType, Profile, PublishedName},
+    policy,
 };
 
 fn in_repository(path: &str) -> PathBuf {
@@ -30,6 +31,7 @@ fn the_documented_sample_says_what_its_defaults_are() {
     let path = directory.path().join("mayfly.yaml");
     let config = config::load(&path, LoadOptions { dev: true }).expect("the sample loads");
     assert_eq!(config.limits, config::Limits::default());
+    assert_eq!(config.client_algorithms, policy::ClientAlgorithms::default());
     assert_eq!(config.private.map(|address| address.port()), Some(9464));
     assert!(config.authorities[0].passphrase.is_some());
     assert!(config.authorities[0].activate < config.authorities[0].retire);

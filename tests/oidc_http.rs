@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fakes::{TestKey, claims, key_set};
 use mayfly::oidc::{
@@ -30,6 +30,8 @@ struct Provider {
     url: String,
     scripts: Arc<Mutex<Vec<Script>>>,
     asked: Arc<AtomicUsize>,
+    /// The header of every request.
+    heard: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
 /// A path and its answers.
@@ -59,6 +61,7 @@ impl Provider {
             url: format!("http://{}", listener.local_addr().unwrap()),
             scripts: Arc::default(),
             asked: Arc::default(),
+            heard: Arc::default(),
         };
         let app = Router::new().fallback(answer).with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -111,6 +114,7 @@ impl Provider {
 
 async fn answer(State(provider): State<Provider>, request: Request) -> Response {
     let json = |body: Value| ([(header::CONTENT_TYPE, "application/json")], body.to_string());
+    provider.heard.lock().unwrap().push(request.headers().clone());
     match provider.next(request.uri().path()) {
         Answer::Json(body) => json(body).into_response(),
         Answer::Cached(body, control) => {
@@ -170,6 +174,23 @@ async fn failure_with(provider: &Provider, settings: IssuerSettings) -> FetchErr
     match error {
         TokenError::Unavailable { source } => source,
         other => panic!("{other:?}"),
+    }
+}
+
+/// The reference sends its Kubernetes service account's token to some issuers; there is none here
+/// to send astray.
+#[tokio::test]
+async fn nt_14_no_credential_is_sent_to_any_issuer() {
+    let key = TestKey::new("ES256", "k");
+    let provider = Provider::serving(&[&key]).await;
+    let table = IssuerTable::new(vec![provider.settings()], Arc::new(SystemClock)).unwrap();
+    table.verify(&provider.token(&key), now()).await.unwrap();
+    let heard = provider.heard.lock().unwrap();
+    assert_eq!(heard.len(), 2, "discovery and keys");
+    for headers in heard.iter() {
+        let names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        let harmless = |name: &&str| matches!(*name, "accept" | "host" | "user-agent");
+        assert!(names.iter().all(harmless), "{names:?}");
     }
 }
 

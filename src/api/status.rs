@@ -11,6 +11,7 @@ use crate::{
     identity::IdentityError,
     issue::{self, Stage},
     log::SubmitError,
+    policy::Refusal,
     proof::{ProofError, ProofFault},
 };
 
@@ -83,6 +84,13 @@ pub enum Malformed {
     /// The connection ended within the body.
     #[error("the request body ended early")]
     Truncated,
+    /// A gRPC message that says that it is compressed, which is not taken either. "Compression" of
+    /// the gRPC specification: UNIMPLEMENTED, and the answer names what is taken.
+    #[error("the message encoding '{encoding}' is not taken: send messages as they are")]
+    MessageEncoded {
+        /// What the call named.
+        encoding: String,
+    },
     /// Compressed bodies are not taken (NT-04): what they unpack to has no bound.
     #[error("the Content-Encoding '{encoding}' is not taken: send the body as it is")]
     Encoded {
@@ -144,6 +152,7 @@ impl From<&Malformed> for Status {
             Malformed::TooSlow { .. } => (408, DEADLINE_EXCEEDED, reason, "body_too_slow"),
             Malformed::Truncated => (400, INVALID_ARGUMENT, reason, "body_truncated"),
             Malformed::Encoded { .. } => (415, INVALID_ARGUMENT, reason, "content_encoding"),
+            Malformed::MessageEncoded { .. } => (415, UNIMPLEMENTED, reason, "content_encoding"),
             Malformed::LogUnreadable => (503, UNAVAILABLE, reason, "log_unreadable"),
             Malformed::UnknownPath => (404, NOT_FOUND, reason, "unknown_path"),
             Malformed::UnknownMethod => (404, UNIMPLEMENTED, reason, "unknown_path"),
@@ -175,7 +184,12 @@ impl From<&issue::Error> for Status {
                 (400, INVALID_ARGUMENT, explain(TOKEN, &cause.to_string()), "identity")
             }
             Error::Proof(cause) => return proof_status(cause),
-            Error::Refused(refusal) => (403, PERMISSION_DENIED, refusal.to_string(), "policy"),
+            Error::Refused(refusal @ Refusal::Algorithm { .. }) => {
+                (400, INVALID_ARGUMENT, explain(ALGORITHM, &refusal.to_string()), "algorithm")
+            }
+            Error::Refused(refusal @ Refusal::Rule { .. }) => {
+                (403, PERMISSION_DENIED, refusal.to_string(), "policy")
+            }
             Error::Ca(cause) if cause.is_unavailable() => {
                 (503, UNAVAILABLE, explain(CA, "the key did not sign"), "ca_unavailable")
             }

@@ -9,10 +9,13 @@ use crate::{
     keys::SignError,
     log::{StopReason, tiles::TileStoreError},
     oidc::{FetchError, TokenError},
-    policy::Refusal,
+    policy::{ClientAlgorithms, Refusal},
     proof::ProofError,
     time::Timestamp,
-    x509::{csr::CsrError, public_key::KeyError},
+    x509::{
+        csr::CsrError,
+        public_key::{ClientKeyAlgorithm, Hash, KeyError, SignatureScheme},
+    },
 };
 
 /// Stands wherever an error can carry something of the inside.
@@ -68,7 +71,7 @@ fn caller_rows() -> Vec<(Error, Row)> {
         ),
         (
             key(not_permitted()),
-            (400, 3, "algorithm", "signing algorithm not permitted: DSA; permitted are"),
+            (400, 3, "algorithm", "signing algorithm not permitted: DSA; permitted are at most"),
         ),
         (
             Error::Proof(ProofError::SignatureTooLong { bytes: 9000 }),
@@ -106,7 +109,23 @@ fn caller_rows() -> Vec<(Error, Row)> {
             (400, 3, "algorithm", "signing algorithm not permitted: "),
         ),
         (
-            Error::Refused(Refusal { rule: "r1".to_owned(), message: "only main".to_owned() }),
+            Error::Refused(Refusal::Algorithm {
+                key: ClientKeyAlgorithm::EcdsaP384,
+                scheme: SignatureScheme::Ecdsa(Hash::Sha256),
+                permitted: ClientAlgorithms::new(vec!["ed25519".parse().unwrap()]),
+            }),
+            (
+                400,
+                3,
+                "algorithm",
+                "signing algorithm not permitted: ECDSA P-384 with SHA-256; permitted are ed25519",
+            ),
+        ),
+        (
+            Error::Refused(Refusal::Rule {
+                rule: "r1".to_owned(),
+                message: "only main".to_owned(),
+            }),
             (403, 7, "policy", "refused by policy rule 'r1': only main"),
         ),
         (Error::Overloaded, (429, 8, "overloaded", "too many requests are under way")),
@@ -272,6 +291,7 @@ fn nt_05_every_failure_of_the_pipeline_has_its_status_code_label_and_text() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table reads best in one piece")]
 fn every_malformed_request_has_its_status_code_label_and_text() {
     let body = |fault| Malformed::Body { fault, line: 3, column: 7 };
     let rows: Vec<(Malformed, Row)> = vec![
@@ -310,6 +330,10 @@ fn every_malformed_request_has_its_status_code_label_and_text() {
         (
             Malformed::Encoded { encoding: "br".to_owned() },
             (415, 3, "content_encoding", "the Content-Encoding 'br' is not taken"),
+        ),
+        (
+            Malformed::MessageEncoded { encoding: "gzip".to_owned() },
+            (415, 12, "content_encoding", "the message encoding 'gzip' is not taken"),
         ),
         (Malformed::LogUnreadable, (503, 14, "log_unreadable", "the log cannot be read now")),
         (
@@ -353,9 +377,10 @@ fn malformed_variant(malformed: &Malformed) -> usize {
         Malformed::Message { fault: MessageFault::Protobuf } => 15,
         Malformed::UnknownMethod => 16,
         Malformed::UnknownService => 17,
+        Malformed::MessageEncoded { .. } => 18,
     }
 }
-const MALFORMED_VARIANTS: usize = 18;
+const MALFORMED_VARIANTS: usize = 19;
 
 #[test]
 fn only_overload_asks_to_come_again_at_once() {

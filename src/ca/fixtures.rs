@@ -14,7 +14,7 @@ use crate::{
     identity::{Email, Identity, IssuerType, Profile, Profiles, PublishedIssuer, PublishedName},
     keys::{self, SignatureAlgorithm, Signer},
     oidc::VerifiedToken,
-    policy::{Approved, Policy},
+    policy::{Approved, ClientAlgorithms, Policy},
     proof::{self, Possession},
     time::Timestamp,
     x509::Certificate,
@@ -89,7 +89,7 @@ pub(super) fn identity() -> Identity {
 pub(super) fn approved_with(possession: &Possession) -> Approved {
     let identity = identity();
     let key = proof::check(possession, &identity).unwrap();
-    Policy::unrestricted().decide(identity, key).unwrap()
+    Policy::new(ClientAlgorithms::default()).decide(identity, key).unwrap()
 }
 
 /// The identity of [`identity`] with a fresh key.

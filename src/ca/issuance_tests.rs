@@ -6,7 +6,7 @@ use crate::{
     ca::fixtures::{TestCa, approved, approved_with, now, sct},
     ct::SignedCertificateTimestampList,
     proof::Possession,
-    x509::{FulcioExtensions, SubjectAltName},
+    x509::SubjectAltName,
 };
 
 const HALF_DAY_SECONDS: u64 = 3600 * 12;
@@ -160,7 +160,7 @@ fn nt_50_a_final_certificate_other_than_the_logged_one_is_refused() {
         validity: &Validity::starting_at(now(), LEAF_LIFETIME_SECONDS).unwrap(),
         public_key: key.key().key(),
         san: &san,
-        extensions: &FulcioExtensions::default(),
+        extensions: key.identity().extensions(),
     });
     let mut precert = precert(&issuer);
     let digest = precert.log_entry().digest();

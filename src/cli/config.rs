@@ -119,8 +119,17 @@ impl Checked {
     }
 
     fn to_text(&self) -> String {
-        let Effective { listen, url, private, audit, log, authorities, issuers, .. } =
-            &self.effective;
+        let Effective {
+            listen,
+            url,
+            private,
+            audit,
+            log,
+            authorities,
+            client_signing_algorithms,
+            issuers,
+            ..
+        } = &self.effective;
         let mut lines = vec![format!("public port   {listen} as {url}")];
         lines.extend(self.tls_lines());
         lines.push(format!("private port  {}", private.as_deref().unwrap_or("none")));
@@ -132,6 +141,8 @@ impl Checked {
             ),
         }
         lines.extend(authorities.iter().flat_map(authority_lines));
+        let algorithms = client_signing_algorithms.join(", ");
+        lines.push(format!("client keys   {algorithms}"));
         lines.extend(issuers.iter().map(|EffectiveIssuer { name, r#type, audience, .. }| {
             format!("issuer        {name}\n                type {type}, audience {audience}")
         }));

@@ -24,6 +24,8 @@ pub struct Effective {
     pub tls: Option<EffectiveTls>,
     pub issuers_file: String,
     pub issuers: Vec<EffectiveIssuer>,
+    /// In the names of Sigstore's registry.
+    pub client_signing_algorithms: Vec<&'static str>,
     pub authorities: Vec<EffectiveAuthority>,
     /// `None` for `log: none`.
     pub log: Option<EffectiveLog>,
@@ -120,6 +122,7 @@ impl Effective {
             issuers_path,
             issuers,
             profiles,
+            client_algorithms,
             authorities,
             log,
             audit,
@@ -138,6 +141,7 @@ impl Effective {
             }),
             issuers_file: issuers_path.display().to_string(),
             issuers: published.map(|one| EffectiveIssuer::of(one, issuers)).collect(),
+            client_signing_algorithms: client_algorithms.names().collect(),
             authorities: authorities.iter().map(EffectiveAuthority::of).collect(),
             log: EffectiveLog::of(log),
             audit: audit.display().to_string(),

@@ -7,6 +7,7 @@ use crate::{
     },
     keys::KeyUriError,
     oidc::IssuerTableError,
+    policy::ClientAlgorithmError,
     time::InvalidTimestamp,
     x509::{certificate::CertificateError, names::NameError},
 };
@@ -139,6 +140,10 @@ pub enum Fault {
     RetiredBeforeActive,
     #[error("key: {source}")]
     Key { source: KeyUriError },
+    #[error("'{key}' lists '{item}' a second time, first in line {first_line}")]
+    ListedTwice { key: &'static str, item: String, first_line: usize },
+    #[error("'{name}' cannot be permitted: {source}")]
+    ClientAlgorithm { name: String, source: ClientAlgorithmError },
     #[error("'{key}' is the key of two entries; the first is in line {first_line}")]
     KeyUsedTwice { key: String, first_line: usize },
     #[error("a development key, which everyone has; make your own, or start with --dev")]

@@ -8,6 +8,7 @@
 //! mistake and nothing starts. There is no default trust and no default log.
 //! docs/configuration.md is the reference.
 
+mod client_algorithms;
 mod document;
 pub mod effective;
 mod fault;
@@ -35,6 +36,7 @@ use crate::{
     identity::Profiles,
     keys::KeyUri,
     oidc::{IssuerSettings, KeyOrigin},
+    policy::ClientAlgorithms,
     time::Timestamp,
     x509::Certificate,
 };
@@ -62,6 +64,8 @@ pub struct Config {
     pub log: LogChoice,
     /// `audit`: the file of audit lines.
     pub audit: PathBuf,
+    /// `client-signing-algorithms`: never empty.
+    pub client_algorithms: ClientAlgorithms,
     /// `limits`.
     pub limits: Limits,
     /// Whether development keys are taken, as [`LoadOptions::dev`] said.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
-    PassphraseSource, Position, UrlFault,
+    PassphraseSource, Position, UrlFault, client_algorithms,
     document::{self, Content, Node},
     fault::Suggestion,
     fields::{Fields, Located, Mistakes, Spelling, items_of},
@@ -18,6 +18,7 @@ use crate::{
     identity::Profiles,
     keys::{KeyUri, dev},
     oidc::IssuerSettings,
+    policy::ClientAlgorithms,
     time::Timestamp,
     x509::Certificate,
 };
@@ -71,13 +72,15 @@ impl Reader<'_> {
     fn config(&mut self, root: &Node) -> Option<Config> {
         let mut fields = Fields::of(root, "mayfly.yaml", Spelling::Kebab, self.mistakes)?;
         let listen = self.address(&mut fields, "listen");
+        let speaks_tls = fields.has("tls");
         let tls = self.tls(&mut fields);
         let private = self.private(&mut fields);
-        let url = self.url(&mut fields);
+        let url = self.url(&mut fields, speaks_tls);
         let issuers = self.issuers(&mut fields);
         let authorities = self.authorities(&mut fields);
         let log = self.log(&mut fields);
         let audit = self.path(&mut fields, "audit");
+        let client_algorithms = self.client_algorithms(&mut fields);
         let limits = self.limits(&mut fields);
         self.not_built(&mut fields, "policy", "a policy ('policy')");
         fields.refuse_rest(self.mistakes);
@@ -94,6 +97,7 @@ impl Reader<'_> {
             authorities: authorities?.into_iter().map(|located| located.value).collect(),
             log: log?.value,
             audit: audit?,
+            client_algorithms: client_algorithms?,
             limits: limits?,
             dev: self.options.dev,
             files_sha256: None,
@@ -132,8 +136,12 @@ impl Reader<'_> {
         Some(Some(TlsFiles { cert: cert?, key: key? }))
     }
 
-    fn url(&mut self, fields: &mut Fields) -> Option<url::Url> {
+    fn url(&mut self, fields: &mut Fields, speaks_tls: bool) -> Option<url::Url> {
         let Located { at, value } = fields.required_text("url", self.mistakes)?;
+        // Trust documents would send clients to a port that does not speak so.
+        if speaks_tls && value.starts_with("http:") {
+            self.mistakes.add(at, Fault::Contradiction { first: "url: http:", second: "tls" });
+        }
         let checked =
             check_url(&value).map_err(|reason| Fault::Url { key: "url".to_owned(), reason });
         self.mistakes.keep(at, checked)
@@ -304,6 +312,13 @@ impl Reader<'_> {
             return None;
         }
         Some(value)
+    }
+
+    fn client_algorithms(&mut self, fields: &mut Fields) -> Option<ClientAlgorithms> {
+        match fields.take("client-signing-algorithms", self.mistakes) {
+            Some(node) => client_algorithms::read(&node, self.mistakes),
+            None => Some(ClientAlgorithms::default()),
+        }
     }
 
     fn limits(&mut self, fields: &mut Fields) -> Option<Limits> {

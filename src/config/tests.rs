@@ -96,6 +96,56 @@ fn a_small_configuration_loads_with_defaults_and_paths_beside_the_file() {
 }
 
 #[test]
+fn client_signing_algorithms_are_fulcios_unless_listed() {
+    let permitted = |server: &str| {
+        let directory = directory(server, ISSUERS);
+        load_in(&directory, true).unwrap().client_algorithms.to_string()
+    };
+    assert!(permitted(SERVER).ends_with("ecdsa-sha2-512-nistp521, ed25519"));
+    let listed = format!("{SERVER}client-signing-algorithms: [ed25519, ecdsa-sha2-256-nistp384]\n");
+    assert_eq!(permitted(&listed), "ed25519, ecdsa-sha2-256-nistp384");
+}
+
+#[test]
+fn nt_65_a_wrong_list_of_client_signing_algorithms_is_refused_line_by_line() {
+    let list = "client-signing-algorithms:\n  - ed25519\n  - ecdsa_sha2_256_nistp256\n  - ed25519\n  \
+                - ed25519-ph\n  - dsa\n  - {}\n";
+    assert_eq!(
+        mistakes(&format!("{SERVER}{list}"), ISSUERS),
+        [
+            "mayfly.yaml:11:5: 'client-signing-algorithms' is 'ecdsa_sha2_256_nistp256', which is \
+             not an algorithm of Sigstore's registry - did you mean 'ecdsa-sha2-256-nistp256'?",
+            "mayfly.yaml:12:5: 'client-signing-algorithms' lists 'ed25519' a second time, first in \
+             line 10",
+            "mayfly.yaml:13:5: 'ed25519-ph' cannot be permitted: never certified: Ed25519 keys \
+             prove themselves without a hash; the name for that is ed25519",
+            "mayfly.yaml:14:5: 'client-signing-algorithms' is 'dsa', which is not an algorithm of \
+             Sigstore's registry",
+            "mayfly.yaml:15:5: 'client-signing-algorithms' must be text",
+        ]
+    );
+    for (value, expected) in [
+        ("[]", "must be a list of at least one algorithm"),
+        ("ed25519", "must be a list"),
+        ("", "must be given a value"),
+        ("[rsa-sign-pss-2048-sha256]", "its names are rsa-sign-pkcs1-"),
+        ("['']", "must be text that is not empty"),
+    ] {
+        let found = mistakes(&format!("{SERVER}client-signing-algorithms: {value}\n"), ISSUERS);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains(expected), "{found:#?} should say {expected}");
+    }
+}
+
+#[test]
+fn a_plain_url_beside_tls_is_a_contradiction() {
+    let server = SERVER.replace("https://ca.example.com", "http://localhost:5555");
+    assert!(load_in(&directory(&server, ISSUERS), true).is_ok());
+    let found = mistakes(&format!("{server}tls: {{cert: tls.crt, key: tls.key}}\n"), ISSUERS);
+    assert_eq!(found, ["mayfly.yaml:2:6: 'url: http:' and 'tls' contradict each other"]);
+}
+
+#[test]
 fn nt_65_a_missing_or_empty_file_is_refused() {
     let missing = load(Path::new("/nonexistent/mayfly.yaml"), LoadOptions::default());
     assert!(missing.unwrap_err().to_string().starts_with("/nonexistent/mayfly.yaml: cannot be"));

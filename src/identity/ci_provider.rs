@@ -24,6 +24,16 @@ struct Templates {
     defaults: HashMap<String, String>,
     extensions: Vec<Extension>,
     san: SanTemplate,
+    blank: Blank,
+}
+
+/// What a claim means that is an empty string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blank {
+    /// What it says: nothing, whatever the default.
+    IsAValue,
+    /// As if it were not there.
+    IsMissing,
 }
 
 /// What one extension says.
@@ -55,20 +65,21 @@ impl CiProvider {
             written: Written::AsText,
             template,
         });
-        Self::of(defaults, extensions.collect(), san)
+        Self::of(defaults, extensions.collect(), san, Blank::IsAValue)
     }
 
     pub(super) fn of(
         defaults: HashMap<String, String>,
         extensions: Vec<Extension>,
         san: SanTemplate,
+        blank: Blank,
     ) -> Self {
-        Self { templates: Arc::new(Templates { defaults, extensions, san }) }
+        Self { templates: Arc::new(Templates { defaults, extensions, san, blank }) }
     }
 
     pub(super) fn name(&self, token: &VerifiedToken) -> Result<Name, IdentityError> {
-        let Templates { defaults, extensions: said, san } = &*self.templates;
-        let values = Merged { claims: token.claims(), defaults };
+        let Templates { defaults, extensions: said, san, blank } = &*self.templates;
+        let values = Merged { claims: token.claims(), defaults, blank: *blank };
         let san = san.render(&values)?;
         let mut extensions = FulcioExtensions::default();
         for extension in said {
@@ -110,6 +121,7 @@ impl Extension {
 struct Merged<'a> {
     claims: &'a Claims,
     defaults: &'a HashMap<String, String>,
+    blank: Blank,
 }
 
 impl Values for Merged<'_> {
@@ -119,6 +131,7 @@ impl Values for Merged<'_> {
             None => None,
         };
         claimed
+            .filter(|text| self.blank == Blank::IsAValue || !text.is_empty())
             .or_else(|| self.defaults.get(name).cloned())
             .ok_or_else(|| IdentityError::MissingClaim { claim: name.to_owned() })
     }

@@ -111,8 +111,8 @@ pub enum UnusableClaim {
     /// It stands where the name's host comes from.
     #[error("does not begin with a plain host name")]
     NotAHost,
-    /// `?`, `#`, `%`, `\` and white space mean something else in a URI than in the claim.
-    #[error("contains white space or one of \\ ? # %, which would change the name")]
+    /// `?`, `%`, `\` and white space mean something else in a URI than in the claim.
+    #[error("contains white space or one of \\ ? %, which would change the name")]
     UriDelimiter,
     /// Kubernetes names are lower-case letters, digits and `-`, of a service account also dots.
     #[error("is not a name that Kubernetes gives")]

@@ -374,7 +374,7 @@ fn nt_34_a_chainguard_subject_cannot_reach_beyond_its_own_name() {
     for subject in ["/a", "a//b", "//evil.example/x"] {
         assert_eq!(refused(subject), IdentityError::EmptySegment, "{subject}");
     }
-    for subject in ["a?b", "a#b", "a%2fb", "a\\b", "a\u{a0}b"] {
+    for subject in ["a?b", "a%2fb", "a\\b", "a\u{a0}b"] {
         assert_eq!(refused(subject), unusable(UnusableClaim::UriDelimiter), "{subject}");
     }
     assert_eq!(refused("a\nb"), unusable(UnusableClaim::ControlCharacter));

@@ -6,13 +6,16 @@
 use super::UnusableClaim;
 
 /// Appends a value to a name, where it can be neither control character, white space other than the
-/// plain space, `\`, `?`, `#` nor `%`. Other characters that a URI cannot hold are percent-encoded; as `%` itself is
-/// refused, two values never meet in one name.
+/// plain space, `\`, `?` nor `%`. Other characters that a URI cannot hold there are percent-encoded;
+/// as `%` itself is refused, two values never meet in one name.
+///
+/// `#` stands in names of branches (`fix#1`). As `%23` it is part of the path; as it is, it would
+/// make the rest a fragment, which no name may have (NT-34).
 pub(super) fn push(uri: &mut String, value: &str) -> Result<(), UnusableClaim> {
     for c in value.chars() {
         match c {
             c if c.is_control() => return Err(UnusableClaim::ControlCharacter),
-            '\\' | '?' | '#' | '%' => return Err(UnusableClaim::UriDelimiter),
+            '\\' | '?' | '%' => return Err(UnusableClaim::UriDelimiter),
             // A plain space stands in names of projects and files, and becomes `%20`.
             c if c.is_whitespace() && c != ' ' => return Err(UnusableClaim::UriDelimiter),
             c => push_encoded(uri, c),

@@ -14,7 +14,7 @@
 //! A claim may stand in for a default of the same name, also here: the reference merges so, and
 //! issuers with regional or on-premises hosts rely on it. Every other value lands behind the
 //! slash, where it can be neither empty, nor control character, white space other than the plain
-//! space, `\`, `?`, `#` or `%`, nor make a segment `.` or `..`. Other characters that a URI cannot
+//! space, `\`, `?` or `%`, nor make a segment `.` or `..`. Other characters that a URI cannot
 //! hold are percent-encoded as UTF-8 (RFC 3986, 2.1), as the reference does; as `%` itself is
 //! refused, two values never meet in one name.
 

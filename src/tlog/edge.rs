@@ -6,7 +6,7 @@
 
 use super::{
     hash::{Hash, node_hash},
-    tile::{MAX_LEVEL, TILE_HEIGHT, TILE_WIDTH, Tile, hashes_in_level},
+    tile::{MAX_LEVEL, ReadTileError, TILE_HEIGHT, TILE_WIDTH, Tile, hashes_in_level},
     tree::Tree,
 };
 
@@ -48,15 +48,15 @@ impl TileEdge {
     pub fn load<B: AsRef<[u8]>, E: std::error::Error + 'static>(
         size: u64,
         mut read: impl FnMut(&Tile) -> Result<B, E>,
-    ) -> Result<Self, LoadEdgeError<E>> {
+    ) -> Result<Self, ReadTileError<E>> {
         let mut edge = Self { size, ..Self::default() };
         for (level, hashes) in (0..=MAX_LEVEL).zip(&mut edge.levels) {
             let Some(tile) = partial_tile(size, level) else {
                 continue;
             };
-            let bytes = read(&tile).map_err(|source| LoadEdgeError::Read { tile, source })?;
+            let bytes = read(&tile).map_err(|source| ReadTileError::Read { tile, source })?;
             *hashes = tile_hashes(&tile, bytes.as_ref())
-                .ok_or(LoadEdgeError::Length { tile, length_bytes: bytes.as_ref().len() })?;
+                .ok_or(ReadTileError::Length { tile, length_bytes: bytes.as_ref().len() })?;
         }
         Ok(edge)
     }
@@ -115,28 +115,6 @@ impl TileEdge {
             hashes.clear();
         }
     }
-}
-
-/// Why the edge could not be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadEdgeError<E: std::error::Error + 'static> {
-    /// The store did not give the tile.
-    #[error("{tile} could not be read")]
-    Read {
-        /// Which tile.
-        tile: Tile,
-        /// What the store said.
-        #[source]
-        source: E,
-    },
-    /// The store gave something that is not that tile.
-    #[error("{tile} has {length_bytes} bytes instead of 32 for each hash")]
-    Length {
-        /// Which tile.
-        tile: Tile,
-        /// How much the store gave.
-        length_bytes: usize,
-    },
 }
 
 /// The hashes in the bytes of `tile`; `None` if the length is not 32 bytes for each.

@@ -26,11 +26,11 @@ mod tree_head;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use edge::{HashTile, LoadEdgeError, TileEdge};
+pub use edge::{HashTile, TileEdge};
 pub use hash::{Hash, leaf_hash, leaf_hash_of_parts, node_hash};
 pub use note::{InvalidKeyName, KeyId, KeyName, Note, NoteError, NoteSignature, VerifyNoteError};
-pub use proof::{ProofPlan, ProofRangeError, ReadTileError};
-pub use tile::{InvalidTilePath, TILE_WIDTH, Tile, TileKind, tiles_for_growth};
+pub use proof::{ProofPlan, ProofRangeError};
+pub use tile::{InvalidTilePath, ReadTileError, TILE_WIDTH, Tile, TileKind, tiles_for_growth};
 pub use tree::{Tree, WrongPeakCount};
 pub use tree_head::{OpenCheckpointError, SignatureTooLong, TreeHead, TreeHeadKey};
 pub use verify::{VerifyProofError, verify_consistency, verify_inclusion};

@@ -7,7 +7,7 @@
 use super::{
     edge::{subtree_root, tile_hashes},
     hash::{Hash, node_hash},
-    tile::{TILE_HEIGHT, Tile},
+    tile::{ReadTileError, TILE_HEIGHT, Tile},
 };
 
 /// Which hashes of a tree answer a question, and in which tiles they are.
@@ -114,28 +114,6 @@ pub enum ProofRangeError {
         old_size: u64,
         /// The size of the later tree.
         new_size: u64,
-    },
-}
-
-/// Why a proof could not be made from the tiles.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadTileError<E: std::error::Error + 'static> {
-    /// The tile was not there.
-    #[error("{tile} could not be read")]
-    Read {
-        /// Which tile.
-        tile: Tile,
-        /// What the reader said.
-        #[source]
-        source: E,
-    },
-    /// What was there is not that tile.
-    #[error("{tile} has {length_bytes} bytes instead of 32 for each hash")]
-    Length {
-        /// Which tile.
-        tile: Tile,
-        /// How much there was.
-        length_bytes: usize,
     },
 }
 

@@ -28,6 +28,28 @@ pub enum TileKind {
     },
 }
 
+/// Why the hashes of a tile could not be had.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadTileError<E: std::error::Error + 'static> {
+    /// The tile was not there.
+    #[error("{tile} could not be read")]
+    Read {
+        /// Which tile.
+        tile: Tile,
+        /// What the reader said.
+        #[source]
+        source: E,
+    },
+    /// What was there is not that tile.
+    #[error("{tile} has {length_bytes} bytes instead of 32 for each hash")]
+    Length {
+        /// Which tile.
+        tile: Tile,
+        /// How much there was.
+        length_bytes: usize,
+    },
+}
+
 impl Tile {
     /// A tile of hashes; `None` if the width is not 1 to 256 or it reaches beyond 2^64 leaves.
     pub fn hashes(level: u8, index: u64, width: u16) -> Option<Self> {

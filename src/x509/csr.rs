@@ -13,10 +13,11 @@ use super::{
     public_key::{KeyError, PublicKey, SignatureScheme},
 };
 
-/// A PKCS #10 request whose self-signature verified. Only its key is kept.
+/// A PKCS #10 request whose self-signature verified. Only its key is kept, and how it signed.
 #[derive(Clone, Debug)]
 pub struct Csr {
     public_key: PublicKey,
+    signed_with: SignatureScheme,
 }
 
 /// Why a request is not taken. `Key` and `WrongSignature` have their own answers in the API; all
@@ -72,6 +73,11 @@ impl Csr {
         &self.public_key
     }
 
+    /// What the request is signed with.
+    pub fn signed_with(&self) -> SignatureScheme {
+        self.signed_with
+    }
+
     /// As [`Self::public_key`], by value.
     pub fn into_public_key(self) -> PublicKey {
         self.public_key
@@ -88,7 +94,7 @@ impl Csr {
         let signature = request.signature.as_bytes().ok_or(CsrError::Der)?;
         let signed = first_element(der).map_err(|_| CsrError::Der)?;
         if public_key.verifies_as(scheme, signed, signature) {
-            Ok(Self { public_key })
+            Ok(Self { public_key, signed_with: scheme })
         } else {
             Err(CsrError::WrongSignature)
         }

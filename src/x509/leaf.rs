@@ -57,14 +57,19 @@ pub struct LeafExtension<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtensionId<'a>(&'a [u8]);
 
-impl ExtensionId<'_> {
+impl<'a> ExtensionId<'a> {
+    /// What follows `arc`; `None` if it does not stand below.
+    pub fn below(self, arc: &ObjectIdentifier) -> Option<&'a [u8]> {
+        self.0.strip_prefix(arc.as_bytes())
+    }
+
     /// Whether it stands directly below `arc`.
     pub fn is_child_of(self, arc: &ObjectIdentifier) -> bool {
-        // One arc: its last octet, and no other, has the high bit clear (X.690, 8.19.2).
-        let arcs_below = |rest: &[u8]| rest.iter().filter(|&&octet| octet < 0x80).count();
-        self.0.strip_prefix(arc.as_bytes()).is_some_and(|rest| {
-            arcs_below(rest) == 1 && rest.last().is_some_and(|&last| last < 0x80)
-        })
+        // Of an arc's octets the last one, and no other, has its high bit clear (X.690, 8.19.2).
+        let is_one_arc = |octets: &[u8]| {
+            octets.iter().position(|octet| *octet < 0x80) == octets.len().checked_sub(1)
+        };
+        self.below(arc).is_some_and(|rest| !rest.is_empty() && is_one_arc(rest))
     }
 }
 

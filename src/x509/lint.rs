@@ -3,9 +3,15 @@
 //! In: a [`Leaf`] as it was read back. Out: nothing, or the first rule it breaks. Knows nothing of
 //! the writer. A broken rule means a mistake in Mayfly itself: no input of a client can lead here.
 
-use der::{Decode, asn1::ObjectIdentifier};
+use der::{
+    Decode, Tag, Tagged,
+    asn1::{ObjectIdentifier, Utf8StringRef},
+};
 
-use super::{Leaf, leaf::SCT_LIST};
+use super::{
+    Leaf,
+    leaf::{ExtensionId, LeafExtension, SCT_LIST},
+};
 
 /// Which of the two a leaf is to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +36,7 @@ pub enum BrokenRule {
     /// RFC 5280, 4.1.1.2.
     #[error("its two signature algorithms differ")]
     Algorithm,
-    /// Exactly what the profile says.
+    /// RFC 5280, 4.1.2.5, for exactly as long as the profile says.
     #[error("it is valid for {seconds} seconds instead of {expected_seconds}")]
     Lifetime {
         /// From notBefore to notAfter.
@@ -38,7 +44,7 @@ pub enum BrokenRule {
         /// What the profile says.
         expected_seconds: u64,
     },
-    /// Who it is for stands in the SAN alone.
+    /// RFC 5280, 4.1.2.6: empty, as who it is for stands in the SAN alone, which is then critical.
     #[error("its subject is not empty")]
     Subject,
     /// RFC 5280, 4.2.
@@ -47,27 +53,39 @@ pub enum BrokenRule {
         /// Which one.
         id: String,
     },
-    /// An extension that must be there in exactly one form.
+    /// An extension that must be there in exactly one form: RFC 5280, 4.2.1.1 and .2 (key
+    /// identifiers), .3 (key usage), .6 (SAN), .12 (extended key usage), as the profile has them.
     #[error("its {name} is missing or not as the profile says")]
     Extension {
         /// In words.
         name: &'static str,
     },
-    /// No other extension may be critical.
+    /// RFC 5280, 4.2: whoever does not know a critical extension must refuse the certificate, so
+    /// the profile makes no other critical.
     #[error("extension {id} is critical")]
     Critical {
         /// Which one.
         id: String,
     },
-    /// NT-42.
+    /// RFC 5280, 4.2.1.9: without basic constraints it is no CA; the profile names all others
+    /// (NT-42).
     #[error("extension {id} does not belong in a leaf")]
     Forbidden {
+        /// Which one.
+        id: String,
+    },
+    /// The Fulcio profile: from .8 on, values are one DER UTF8String that is not empty.
+    #[error("extension {id} is not one UTF8String")]
+    Text {
         /// Which one.
         id: String,
     },
     /// RFC 6962, 3.1 and 3.3.
     #[error("its last extension is not the one for its stage")]
     LastExtension,
+    /// RFC 6962, 3.1: critical, and NULL.
+    #[error("its poison is not as RFC 6962 has it")]
+    Poison,
 }
 
 /// Checks every rule of the profile.
@@ -79,7 +97,9 @@ pub fn check(leaf: &Leaf<'_>, stage: Stage, lifetime_seconds: u64) -> Result<(),
     check_no_extension_twice(leaf)?;
     check_last_extension(leaf, stage)?;
     check_fixed_extensions(leaf)?;
+    check_key_identifiers(leaf)?;
     check_subject_alt_name(leaf)?;
+    check_provenance(leaf)?;
     check_nothing_else(leaf)
 }
 
@@ -124,7 +144,12 @@ fn check_last_extension(leaf: &Leaf<'_>, stage: Stage) -> Result<(), BrokenRule>
     let last = leaf.extensions.last();
     let stands_last = marker.is_none_or(|marker| last.is_some_and(|last| last.id == marker));
     let absent = |oid: &ObjectIdentifier| leaf.extensions_named(*oid).next().is_none();
-    if stands_last && others.iter().all(absent) { Ok(()) } else { Err(BrokenRule::LastExtension) }
+    if !stands_last || !others.iter().all(absent) {
+        return Err(BrokenRule::LastExtension);
+    }
+    // Only the poison, a verifier's duty to refuse, keeps a precertificate from being used.
+    let sound = |poison: &LeafExtension<'_>| poison.critical && poison.value == POISON_VALUE;
+    if leaf.extensions_named(POISON).all(sound) { Ok(()) } else { Err(BrokenRule::Poison) }
 }
 
 fn check_fixed_extensions(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
@@ -136,26 +161,40 @@ fn check_fixed_extensions(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
             return Err(BrokenRule::Extension { name });
         }
     }
-    for (name, oid) in KEY_IDENTIFIERS {
-        if !leaf.extensions_named(oid).any(|extension| !extension.critical) {
-            return Err(BrokenRule::Extension { name });
-        }
+    Ok(())
+}
+
+/// RFC 5280, 4.2.1.1 and 4.2.1.2: neither is critical; the subject's is an OCTET STRING, the
+/// authority's a SEQUENCE of `keyIdentifier [0]` alone, for only together would the other two
+/// fields be of use.
+fn check_key_identifiers(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
+    let subject_key_id = |value: &[u8]| {
+        <&der::asn1::OctetStringRef>::from_der(value).is_ok_and(|id| !id.as_bytes().is_empty())
+    };
+    let authority_key_id = |value: &[u8]| {
+        only_in_sequence(value).is_some_and(|(tag, id)| tag == TAG_KEY_IDENTIFIER && !id.is_empty())
+    };
+    let stands = |oid, sound: &dyn Fn(&[u8]) -> bool| {
+        leaf.extensions_named(oid).any(|extension| !extension.critical && sound(extension.value))
+    };
+    if !stands(SUBJECT_KEY_ID, &subject_key_id) {
+        return Err(BrokenRule::Extension { name: "subject key identifier" });
+    }
+    if !stands(AUTHORITY_KEY_ID, &authority_key_id) {
+        return Err(BrokenRule::Extension { name: "authority key identifier" });
     }
     Ok(())
 }
 
 /// Critical, with exactly one name, which is a mailbox, a URI or an otherName: never a DNS name
-/// or an IP address (NT-42).
+/// or an IP address (NT-42). RFC 5280, 4.2.1.6: the first two are IA5String, and none is empty.
 fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     let one_name = |value: &[u8]| {
-        let Ok(names) = der::AnyRef::from_der(value) else {
-            return false;
-        };
-        let Ok(only) = der::AnyRef::from_der(names.value()) else {
-            return false;
-        };
-        let tag_octet = der::Encode::to_der(&only).ok().and_then(|der| der.first().copied());
-        tag_octet.is_some_and(|tag| PERMITTED_NAME_TAGS.contains(&tag))
+        only_in_sequence(value).is_some_and(|(tag, name)| {
+            PERMITTED_NAME_TAGS.contains(&tag)
+                && !name.is_empty()
+                && (tag == TAG_OTHER_NAME || name.is_ascii())
+        })
     };
     let as_the_profile_says = leaf
         .extensions_named(SUBJECT_ALT_NAME)
@@ -165,6 +204,21 @@ fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     } else {
         Err(BrokenRule::Extension { name: "subject alternative name" })
     }
+}
+
+/// The issuer is always said, and everything that is said in the newer form is one text.
+fn check_provenance(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
+    if leaf.extensions_named(TOKEN_ISSUER).next().is_none() {
+        return Err(BrokenRule::Extension { name: "issuer of the token" });
+    }
+    let in_der = |id: ExtensionId<'_>| matches!(id.below(&FULCIO_ARC), Some([8..=0x7f]));
+    for extension in leaf.extensions.iter().filter(|extension| in_der(extension.id)) {
+        let text = Utf8StringRef::from_der(extension.value);
+        if !text.is_ok_and(|text| !text.as_str().is_empty()) {
+            return Err(BrokenRule::Text { id: extension.id.to_string() });
+        }
+    }
+    Ok(())
 }
 
 /// Only the extensions of the profile, and only three of them critical. BasicConstraints is not
@@ -181,6 +235,13 @@ fn check_nothing_else(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
         }
     }
     Ok(())
+}
+
+/// Tag octet and content of the one element of a SEQUENCE.
+fn only_in_sequence(der: &[u8]) -> Option<(u8, &[u8])> {
+    let sequence = der::AnyRef::from_der(der).ok().filter(|it| it.tag() == Tag::Sequence)?;
+    let only = der::AnyRef::from_der(sequence.value()).ok()?;
+    Some((*sequence.value().first()?, only.value()))
 }
 
 /// All that may stand in a leaf beside Sigstore's own.
@@ -206,12 +267,15 @@ const FIXED_EXTENSIONS: [(&str, ObjectIdentifier, bool, &[u8]); 2] = [
         &[0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03],
     ),
 ];
-const KEY_IDENTIFIERS: [(&str, ObjectIdentifier); 2] =
-    [("subject key identifier", SUBJECT_KEY_ID), ("authority key identifier", AUTHORITY_KEY_ID)];
 
 /// GeneralName (RFC 5280, 4.2.1.6): `otherName [0]`, `rfc822Name [1]`,
 /// `uniformResourceIdentifier [6]`.
-const PERMITTED_NAME_TAGS: [u8; 3] = [0xa0, 0x81, 0x86];
+const PERMITTED_NAME_TAGS: [u8; 3] = [TAG_OTHER_NAME, 0x81, 0x86];
+const TAG_OTHER_NAME: u8 = 0xa0;
+/// `keyIdentifier [0] IMPLICIT OCTET STRING` of AuthorityKeyIdentifier (RFC 5280, 4.2.1.1).
+const TAG_KEY_IDENTIFIER: u8 = 0x80;
+/// ASN.1 NULL.
+const POISON_VALUE: [u8; 2] = [0x05, 0x00];
 /// X.509 counts versions from zero.
 const VERSION_3: u8 = 2;
 
@@ -224,3 +288,4 @@ const EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37"
 const POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
 /// Sigstore's extensions stand directly below.
 const FULCIO_ARC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1");
+const TOKEN_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");

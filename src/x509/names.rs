@@ -46,6 +46,8 @@ pub enum NameError {
     LocalPart,
     #[error("the domain '{domain}' is not a host name")]
     Domain { domain: String },
+    #[error("the domain '{domain}' has no dot, so it names another machine wherever it is read")]
+    LocalDomain { domain: String },
     #[error("it is not an absolute URI: 'scheme://host' is missing")]
     NotAbsolute,
     #[error("it contains user information before '@' in its authority")]
@@ -63,7 +65,8 @@ pub enum NameError {
 }
 
 impl SubjectAltName {
-    /// A mailbox as RFC 5321 (4.1.2) has it, without quoted local parts and address literals.
+    /// A mailbox as RFC 5321 (4.1.2) has it, with a domain that is fully qualified (2.3.5), without
+    /// quoted local parts and address literals.
     /// Internationalised domains are taken in their ASCII form (`xn--`) only; letter case is kept.
     ///
     /// # Errors
@@ -78,6 +81,9 @@ impl SubjectAltName {
         }
         only(domain, local.len() + 1, |c| is_host_character(c) && c != '_')?;
         host_name(domain, |domain| NameError::Domain { domain })?;
+        if !domain.contains('.') {
+            return Err(NameError::LocalDomain { domain: domain.to_owned() });
+        }
         Ok(Self { kind: NameKind::Email, text: address.to_owned() })
     }
 

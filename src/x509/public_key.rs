@@ -59,8 +59,8 @@ pub enum KeyError {
     Weak { weakness: WeakKey },
     /// It is sound, as far as we know, and of a kind that we do not certify.
     #[error(
-        "{kind}; permitted are ECDSA on P-256, P-384 and P-521, RSA of 2048, 3072 and 4096 bits, \
-         and Ed25519"
+        "{kind}; permitted are at most ECDSA on P-256, P-384 and P-521, RSA of 2048, 3072 and 4096 \
+         bits, and Ed25519"
     )]
     NotPermitted { kind: String },
 }
@@ -95,6 +95,10 @@ pub enum MalformedKey {
 pub enum WeakKey {
     #[error("an RSA key of {bits} bits is too short, 2048 are needed")]
     RsaTooShort { bits: u64 },
+    #[error("an RSA key of {bits} bits is none that tools agree on: 2048, 3072 or 4096")]
+    RsaSize { bits: u64 },
+    #[error("the curve P-224 gives less than 128 bits of security")]
+    EcP224,
     #[error("the RSA modulus is even")]
     RsaEvenModulus,
     #[error("the RSA public exponent is not 65537")]
@@ -187,7 +191,7 @@ impl PublicKey {
     /// Verifies with the algorithm that a CSR or certificate names; `false` also where that
     /// algorithm does not go with the key.
     pub fn verifies_as(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> bool {
-        if scheme == default_scheme(self.algorithm) {
+        if scheme == self.algorithm.default_scheme() {
             return self.verifies(message, signature);
         }
         verification_algorithm(self.algorithm, scheme).is_some_and(|algorithm| {
@@ -211,6 +215,19 @@ impl fmt::Debug for PublicKey {
             .field("algorithm", &self.algorithm)
             .field("spki_der", &hex::encode(&self.spki_der))
             .finish_non_exhaustive()
+    }
+}
+
+impl ClientKeyAlgorithm {
+    /// What [`PublicKey::verifies`] verifies with.
+    pub fn default_scheme(self) -> SignatureScheme {
+        match self {
+            Self::EcdsaP256 => SignatureScheme::Ecdsa(Hash::Sha256),
+            Self::EcdsaP384 => SignatureScheme::Ecdsa(Hash::Sha384),
+            Self::EcdsaP521 => SignatureScheme::Ecdsa(Hash::Sha512),
+            Self::Rsa { .. } => SignatureScheme::RsaPkcs1(Hash::Sha256),
+            Self::Ed25519 => SignatureScheme::Ed25519,
+        }
     }
 }
 
@@ -255,6 +272,18 @@ pub enum SignatureScheme {
     Ed25519,
 }
 
+/// For people: what is not said by the key itself.
+impl fmt::Display for SignatureScheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ecdsa(Hash::Sha256) | Self::RsaPkcs1(Hash::Sha256) => "SHA-256",
+            Self::Ecdsa(Hash::Sha384) | Self::RsaPkcs1(Hash::Sha384) => "SHA-384",
+            Self::Ecdsa(Hash::Sha512) | Self::RsaPkcs1(Hash::Sha512) => "SHA-512",
+            Self::Ed25519 => "no hash",
+        })
+    }
+}
+
 impl SignatureScheme {
     /// The scheme that an AlgorithmIdentifier names; `None` if it names another one or its
     /// parameters are not exactly as specified: absent for ECDSA (RFC 5758, 3.2) and Ed25519
@@ -285,6 +314,7 @@ fn ec_algorithm(identifier: &AlgorithmIdentifierRef<'_>) -> Result<ClientKeyAlgo
         rfc5912::SECP_256_R_1 => Ok(ClientKeyAlgorithm::EcdsaP256),
         rfc5912::SECP_384_R_1 => Ok(ClientKeyAlgorithm::EcdsaP384),
         rfc5912::SECP_521_R_1 => Ok(ClientKeyAlgorithm::EcdsaP521),
+        rfc5912::SECP_224_R_1 => Err(WeakKey::EcP224.into()),
         other => Err(KeyError::NotPermitted { kind: format!("ECDSA on {}", kind_of_curve(other)) }),
     }
 }
@@ -309,7 +339,7 @@ fn rsa_algorithm(
         3072 => 3072,
         4096 => 4096,
         other => {
-            return Err(KeyError::NotPermitted { kind: format!("RSA of {other} bits") });
+            return Err(WeakKey::RsaSize { bits: other }.into());
         }
     };
     if modulus.last().is_some_and(|octet| octet % 2 == 0) {
@@ -361,20 +391,9 @@ fn parse_for_verifying(
     if point_bytes.is_some_and(|bytes| octets.len() != bytes || octets.first() != Some(&4)) {
         return Err(fault);
     }
-    verification_algorithm(algorithm, default_scheme(algorithm))
+    verification_algorithm(algorithm, algorithm.default_scheme())
         .and_then(|verification| ParsedPublicKey::new(verification, octets).ok())
         .ok_or(fault)
-}
-
-/// What [`PublicKey::verifies`] verifies with.
-fn default_scheme(key: ClientKeyAlgorithm) -> SignatureScheme {
-    match key {
-        ClientKeyAlgorithm::EcdsaP256 => SignatureScheme::Ecdsa(Hash::Sha256),
-        ClientKeyAlgorithm::EcdsaP384 => SignatureScheme::Ecdsa(Hash::Sha384),
-        ClientKeyAlgorithm::EcdsaP521 => SignatureScheme::Ecdsa(Hash::Sha512),
-        ClientKeyAlgorithm::Rsa { .. } => SignatureScheme::RsaPkcs1(Hash::Sha256),
-        ClientKeyAlgorithm::Ed25519 => SignatureScheme::Ed25519,
-    }
 }
 
 /// Which of aws-lc's algorithms is a key of this kind under this scheme; `None` for a mismatch.
@@ -417,7 +436,6 @@ fn kind_of_key(algorithm: ObjectIdentifier) -> String {
 /// A curve that is not permitted, by name.
 fn kind_of_curve(curve: ObjectIdentifier) -> String {
     match curve {
-        rfc5912::SECP_224_R_1 => "P-224".to_owned(),
         SECP_256_K_1 => "secp256k1".to_owned(),
         other => format!("the curve {other}"),
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, convert::Infallible};
 
 use mayfly::tlog::{
-    Hash, LoadEdgeError, TILE_WIDTH, Tile, TileEdge, TileKind, Tree, leaf_hash, tiles_for_growth,
+    Hash, ReadTileError, TILE_WIDTH, Tile, TileEdge, TileKind, Tree, leaf_hash, tiles_for_growth,
 };
 use proptest::prelude::*;
 
@@ -125,13 +125,13 @@ fn a_stored_tile_of_the_wrong_length_stops_the_start() {
             let right = usize::from(wanted.width()) * 32;
             Ok::<_, Infallible>(vec![7; if *wanted == tile { length_bytes } else { right }])
         });
-        let Err(LoadEdgeError::Length { tile: named, .. }) = loaded else {
+        let Err(ReadTileError::Length { tile: named, .. }) = loaded else {
             panic!("{length_bytes} bytes were taken for four hashes");
         };
         assert_eq!(named, tile);
     }
     let unread = TileEdge::load(260, |_| Err::<Vec<u8>, _>(std::fmt::Error));
-    assert!(matches!(unread, Err(LoadEdgeError::Read { .. })));
+    assert!(matches!(unread, Err(ReadTileError::Read { .. })));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use mayfly::{
     keys::{self, SignError, SignatureAlgorithm, Signer},
     log::Log,
     oidc::IssuerTable,
-    policy::Policy,
+    policy::{ClientAlgorithms, Policy},
     proof::Possession,
     secret::Secret,
     serve,
@@ -208,7 +208,7 @@ async fn service(folder: &TempDir, audit_path: &std::path::Path, faults: Faults)
         refresh: issuers.spawn_refresh(),
         issuers,
         profiles: config.profiles,
-        policy: Policy::unrestricted(),
+        policy: Policy::new(ClientAlgorithms::default()),
         ca: CaSet::new(vec![authority]).unwrap(),
         counters,
     };

@@ -160,15 +160,17 @@ async fn health_is_what_could_be_issued_and_nothing_else_is_served() {
 #[tokio::test]
 async fn a_broken_message_is_refused_and_recorded() {
     let world = World::start().await;
-    for (body, text) in [
-        (&b""[..], "one message behind its length"),
-        (&[0, 0, 0, 0, 9, 1], "one message behind its length"),
-        (&[0, 0, 0, 0, 2, 0xff, 0xff], "not protobuf"),
-        (&[1, 0, 0, 0, 1, 7], "is not taken"),
+    for (body, code, text) in [
+        (&b""[..], "3", "one message behind its length"),
+        (&[0, 0, 0, 0, 9, 1], "3", "one message behind its length"),
+        (&[0, 0, 0, 0, 2, 0xff, 0xff], "3", "not protobuf"),
+        // NT-04: "UNIMPLEMENTED", and what is taken instead, says the specification.
+        (&[1, 0, 0, 0, 1, 7], "12", "is not taken"),
     ] {
         let audited = world.audit_lines().len();
         let (status, headers) = call(&world, "application/grpc", body.to_vec()).await;
-        assert_eq!((status, &headers["grpc-status"]), (StatusCode::OK, &"3".parse().unwrap()));
+        assert_eq!((status, &headers["grpc-status"]), (StatusCode::OK, &code.parse().unwrap()));
+        assert_eq!(headers["grpc-accept-encoding"], "identity");
         let message = headers["grpc-message"].to_str().unwrap();
         assert!(message.contains(text), "{message}");
         assert_eq!(world.audit_lines().len(), audited + 1);

@@ -11,6 +11,7 @@
 )]
 
 mod certificate;
+mod client_algorithms;
 mod connections;
 mod every_route;
 mod faults;

@@ -50,7 +50,7 @@ pub(super) fn message<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<&'a [u8
         1 => {
             let encoding = headers.get(GRPC_ENCODING).and_then(|value| value.to_str().ok());
             let encoding = encoding.unwrap_or("?").chars().take(40).collect();
-            Err(Malformed::Encoded { encoding })
+            Err(Malformed::MessageEncoded { encoding })
         }
         _ => Err(frame),
     }
@@ -75,6 +75,7 @@ pub(super) fn fail(status: &Status) -> Response {
     let mut response = with_type(Body::from(Bytes::new()));
     response.extensions_mut().insert(GrpcFailure { http: status.http });
     let headers = response.headers_mut();
+    headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status.grpc)));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(&status.message)) {
         headers.insert(GRPC_MESSAGE, message);
@@ -105,6 +106,7 @@ fn percent_encoded(text: &str) -> String {
 /// A flag and the length of the message that follows.
 const PREFIX_BYTES: usize = 5;
 const APPLICATION_GRPC: &str = "application/grpc";
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -136,7 +138,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_ENCODING, HeaderValue::from_static("gzip"));
         let refused = message(&headers, &[1, 0, 0, 0, 1, 7]).unwrap_err();
-        assert!(matches!(refused, Malformed::Encoded { encoding } if encoding == "gzip"));
+        assert!(matches!(refused, Malformed::MessageEncoded { encoding } if encoding == "gzip"));
     }
 
     #[test]

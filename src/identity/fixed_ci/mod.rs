@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     CiProvider, IdentityError, Name, SanTemplate, Template, UnusableClaim,
-    ci_provider::{Extension, Written},
+    ci_provider::{Blank, Extension, Written},
     claim, path,
 };
 use crate::{oidc::VerifiedToken, x509::ExtensionField};
@@ -72,7 +72,8 @@ impl FixedCi {
             template: Template::parse(template).expect("a table's template compiles"),
         });
         let san = SanTemplate::parse(table.san).expect("a table's template compiles");
-        let provider = CiProvider::of(defaults.collect(), extensions.collect(), san);
+        let provider =
+            CiProvider::of(defaults.collect(), extensions.collect(), san, Blank::IsMissing);
         Self { table, provider }
     }
 }
@@ -99,7 +100,7 @@ enum Claim {
     OneOf(&'static [&'static str]),
     /// A whole number above zero.
     Id,
-    /// A string, or nothing; nothing counts as this.
+    /// A string, or nothing; nothing, and the empty string, count as this.
     TextOr(&'static str),
 }
 
