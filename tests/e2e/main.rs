@@ -12,11 +12,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ambient;
 mod certificates;
 mod ci;
 mod crash;
 mod identities;
 mod javascript;
 mod lenient_provider;
+mod login;
 mod python;
 mod refusals;
