@@ -21,6 +21,7 @@ use crate::secret::Secret;
 
 /// What is looked at. Both answer `None` for what is not there.
 #[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "two functions have nothing to show")]
 pub struct Environment<'a> {
     /// An environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,

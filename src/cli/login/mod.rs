@@ -122,7 +122,7 @@ fn say(told: &mut dyn Write, text: &str) -> Result<(), LoginError> {
     written.map_err(|source| LoginError::Told { source })
 }
 
-/// As the provider writes addresses: the text of `url` without the slash that parsing adds.
+/// What may be told of an address: a path or a query could hold a code.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
