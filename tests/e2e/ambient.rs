@@ -3,7 +3,7 @@
 //! agent by a shell script. The tokens are real ones, and so are the certificates.
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     certificates::openssl_verify,
@@ -63,6 +63,29 @@ fn a_job_on_buildkite_gets_its_token_from_the_agent() {
     assert!(refused.contains("`buildkite-agent` said: no rights"), "{refused}");
 }
 
+#[test]
+fn a_private_key_is_printed_only_where_that_is_asked() {
+    let job = Job::new();
+    let token = job.oidc.token(&jane("sigstore"));
+    let environment = [("SIGSTORE_ID_TOKEN", token.as_str())];
+    let made = job.mayfly.path("made.pem");
+    let made = made.to_str().unwrap();
+    let request = |out: &[&str]| {
+        let arguments = [&["request", "--url", job.mayfly.url(), "--key-out"], out].concat();
+        run_in(&environment, binary(), &arguments).success()
+    };
+    let printed = request(&["-"]);
+    assert!(printed.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{printed}");
+    assert_eq!(printed.matches("BEGIN CERTIFICATE").count(), 3);
+    assert!(!Path::new("-").exists(), "it is no file");
+    let kept: Value = serde_json::from_str(&request(&[made, "--json"])).unwrap();
+    assert_eq!(kept["privateKey"], Value::Null);
+    assert_eq!(kept["chain"].as_array().unwrap().len(), 2);
+    openssl(&["pkey", "-in", made, "-noout"]).success();
+    let shown: Value = serde_json::from_str(&request(&["-", "--json"])).unwrap();
+    assert!(shown["privateKey"].as_str().unwrap().contains("PRIVATE KEY"), "{shown}");
+}
+
 /// The token of a job is for one audience, and the CA takes no other.
 #[test]
 fn a_token_for_another_audience_is_refused_by_the_ca() {
@@ -73,7 +96,7 @@ fn a_token_for_another_audience_is_refused_by_the_ca() {
     assert!(!refused.contains(&token), "{refused}");
 }
 
-fn jane(audience: &str) -> serde_json::Value {
+fn jane(audience: &str) -> Value {
     json!({"sub": "jane", "aud": audience, "email": "jane@example.com", "email_verified": true})
 }
 

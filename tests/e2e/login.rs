@@ -16,7 +16,7 @@ use crate::{
         issuers,
         mayfly::{CaKey, Mayfly, binary},
         peers::{LyingOidc, Oidc, node, script},
-        process::{Outcome, Process, run_in},
+        process::{Outcome, Process, free_port, run_in},
     },
 };
 
@@ -34,6 +34,30 @@ fn a_person_who_signs_in_with_a_browser_gets_a_certificate() {
         openssl(&openssl_verify(&mayfly, &desk.certificate())).success();
         let names = &facts(&desk.certificate())["names"];
         assert_eq!(names, &json!([["RFC822Name", "jane@example.com"]]), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_client_with_a_password_signs_its_person_in_with_it() {
+    let oidc = Oidc::start("ES256");
+    let issuers = issuers::email(oidc.url()).replace("client-id: sigstore", "client-id: desk");
+    let mayfly = Mayfly::start(CaKey::P256, &issuers);
+    let port = free_port().to_string();
+    for (password, accepted) in [("desk: 100% secret\n", true), ("guessed", false)] {
+        let desk = Desk::new();
+        let file = desk.directory.path().join("password");
+        fs::write(&file, password).unwrap();
+        let file = file.to_str().unwrap();
+        let as_desk = ["--client-id", "desk", "--client-secret-file", file, "--login-port", &port];
+        let done = desk.sign_in_as(&as_desk, mayfly.url(), oidc.url(), &[]);
+        assert!(done.stderr.contains(&format!("localhost%3A{port}%2Fauth")), "{done:?}");
+        if accepted {
+            done.success();
+            openssl(&openssl_verify(&mayfly, &desk.certificate())).success();
+        } else {
+            assert!(done.stderr.contains("invalid_client"), "{done:?}");
+            desk.assert_left_nothing(&done);
+        }
     }
 }
 
@@ -166,11 +190,19 @@ impl Desk {
 
     /// `wishes` are those of browser.mjs.
     fn sign_in(&self, ca: &str, issuer: &str, wishes: &[&str]) -> Outcome {
+        self.sign_in_as(&[], ca, issuer, wishes)
+    }
+
+    fn sign_in_as(&self, client: &[&str], ca: &str, issuer: &str, wishes: &[&str]) -> Outcome {
         let browser = script("browser");
-        let browser = format!("node {} {} %s", browser.display(), wishes.join(" "));
+        // `BROWSER` is a list with colons between; `%c` stands for one that is meant.
+        let wishes = wishes.join(" ").replace(':', "%c");
+        let browser = format!("node {} {wishes} %s", browser.display());
         let path = path();
         let environment = [("PATH", path.as_str()), ("BROWSER", &browser)];
-        run_in(&environment, binary(), &self.arguments(ca, issuer))
+        let mut arguments = self.arguments(ca, issuer);
+        arguments.extend(client.iter().copied().map(str::to_owned));
+        run_in(&environment, binary(), &arguments)
     }
 
     fn wait_for_device(&self, ca: &str, issuer: &str) -> Process {

@@ -42,6 +42,15 @@ function provider(issuer) {
       // Of native applications any port is taken (RFC 8252, section 7.3).
       redirect_uris: ['http://localhost:9999/cb', 'http://localhost/auth/callback'],
       id_token_signed_response_alg: jwks.keys[0].alg,
+    }, {
+      client_id: 'desk',
+      client_secret: 'desk: 100% secret',
+      application_type: 'native',
+      token_endpoint_auth_method: 'client_secret_basic',
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      redirect_uris: ['http://localhost/auth/callback'],
+      id_token_signed_response_alg: jwks.keys[0].alg,
     }],
     ttl: Object.fromEntries(
       ['AccessToken', 'AuthorizationCode', 'DeviceCode', 'Grant', 'IdToken', 'Interaction', 'Session']

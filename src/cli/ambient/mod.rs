@@ -10,7 +10,11 @@
 
 mod error;
 
-use std::{path::Path, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use reqwest::Url;
 use tokio::{io::AsyncReadExt, process::Command};

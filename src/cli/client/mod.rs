@@ -382,13 +382,6 @@ mod tests {
     }
 
     #[test]
-    fn nt_64_what_a_server_says_cannot_steer_a_terminal() {
-        let told = printable("\u{1b}[2Jok\r\nno \u{202e}drow\u{9b}31m ünïcode");
-        assert_eq!(told, "\u{fffd}[2Jok\u{fffd}\u{fffd}no \u{fffd}drow\u{fffd}31m ünïcode");
-        assert_eq!(printable(&"x".repeat(9999)).len(), MAX_MESSAGE_CHARS);
-    }
-
-    #[test]
     fn only_this_machine_is_loopback() {
         for yes in ["http://127.0.0.1:1", "http://[::1]/", "http://localhost", "http://a.localhost"]
         {
@@ -402,7 +395,7 @@ mod tests {
     #[test]
     fn a_server_message_cannot_drive_the_terminal() {
         let body = "{\"code\":3,\"message\":\"bad\\u001b[2Jtoken\\n\"}";
-        assert_eq!(error_message(body.as_bytes()), "bad[2Jtoken");
+        assert_eq!(error_message(body.as_bytes()), "bad\u{fffd}[2Jtoken\u{fffd}");
         assert_eq!(error_message(b"plain"), "plain");
     }
 

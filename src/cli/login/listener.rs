@@ -4,7 +4,13 @@
 //! wrong: a wrong one ends the sign-in, a request for anything else does not. No input is ever
 //! reflected (NT-64): there are three pages, all fixed.
 
-use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    convert::Infallible,
+    io::ErrorKind,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -40,7 +46,7 @@ impl Listener {
         // `localhost` and this path are what Sigstore's clients are registered with; providers
         // leave the port out of the comparison (RFC 8252, section 7.3).
         let redirect = RedirectUrl::new(format!("http://localhost:{port}{PATH}"))
-            .map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
+            .map_err(|_| failed(ErrorKind::InvalidData.into()))?;
         Ok(Self { socket, redirect })
     }
 
@@ -56,8 +62,14 @@ impl Listener {
         loop {
             tokio::select! {
                 accepted = self.socket.accept(), if connections.len() < MAX_CONNECTIONS => {
-                    let (stream, _) = accepted.map_err(|source| LoginError::Listen { source })?;
-                    connections.spawn(serve(stream, Arc::clone(&expected)));
+                    match accepted {
+                        Ok((stream, _)) => {
+                            connections.spawn(serve(stream, Arc::clone(&expected)));
+                        }
+                        // One that its maker gave up again.
+                        Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                        Err(source) => return Err(LoginError::Listen { source }),
+                    }
                 }
                 Some(ended) = connections.join_next() => {
                     if let Ok(Some(outcome)) = ended {

@@ -3,7 +3,13 @@
 //! In: what the command line says, else the environment. Out: the token, or what to do to have
 //! one. The environment is asked only where the command line says nothing.
 
-use std::{fs::File, io::Read, io::Write, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -87,7 +93,8 @@ impl TokenArguments {
     }
 
     fn login(&self, issuer: &str, allow_http: bool) -> Result<Login, CliError> {
-        let client_secret = self.client_secret_file.as_deref().map(read_small).transpose()?;
+        let secret_file = self.client_secret_file.as_deref();
+        let client_secret = secret_file.map(read_client_secret).transpose()?;
         // The library adds `openid` itself.
         let scopes = self.scope.split_whitespace().filter(|scope| *scope != "openid");
         Ok(Login {
@@ -127,6 +134,16 @@ fn read_token_file(path: &Path) -> Result<Secret, CliError> {
         return Err(CliError::NoToken { reason: format!("{} is empty", path.display()) });
     }
     Ok(token)
+}
+
+/// An empty one would sign in as a public client, which is another thing than what was asked for.
+fn read_client_secret(path: &Path) -> Result<Secret, CliError> {
+    let secret = read_small(path)?;
+    if secret.expose_text().is_none_or(|text| text.trim().is_empty()) {
+        let reason = format!("{} holds no client password", path.display());
+        return Err(CliError::NoToken { reason });
+    }
+    Ok(secret)
 }
 
 fn read_token_variable(name: &str) -> Result<Secret, CliError> {
