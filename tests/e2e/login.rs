@@ -148,6 +148,38 @@ fn a_person_who_declines_on_the_other_device_gets_nothing() {
     assert!(waiting.log().contains("the person declined"), "{}", waiting.log());
 }
 
+/// The provider gives nothing to whoever asks again before the interval that it set is over.
+#[test]
+fn a_provider_that_says_slow_down_is_asked_less_often() {
+    let oidc = LyingOidc::start("device-slow");
+    let mayfly = Mayfly::start(CaKey::P256, &issuers::email(oidc.url()));
+    let desk = Desk::new();
+    run_in(&[], binary(), &desk.arguments(mayfly.url(), oidc.url())).success();
+    openssl(&openssl_verify(&mayfly, &desk.certificate())).success();
+}
+
+#[test]
+fn a_provider_whose_device_flow_lies_signs_nobody_in() {
+    for (lie, fault) in [
+        ("device-expired", "the code has expired (expired_token)"),
+        ("device-page", "neither https nor http"),
+        ("device-code", "with the code \u{fffd}[2JWDJB"),
+        ("device-audience", "audience"),
+    ] {
+        let oidc = LyingOidc::start(lie);
+        let desk = Desk::new();
+        let refused = run_in(&[], binary(), &desk.arguments(NO_CA, oidc.url()));
+        assert!(refused.stderr.contains(fault), "{lie}: {}", refused.stderr);
+        desk.assert_left_nothing(&refused);
+    }
+    let without = LyingOidc::start("nothing");
+    let desk = Desk::new();
+    let arguments = [desk.arguments(NO_CA, without.url()), vec!["--device".to_owned()]].concat();
+    let refused = run_in(&[], binary(), &arguments);
+    assert!(refused.stderr.contains("has no device flow"), "{refused:?}");
+    desk.assert_left_nothing(&refused);
+}
+
 #[test]
 fn whoever_does_not_sign_in_is_not_waited_for_without_end() {
     let oidc = Oidc::start("ES256");

@@ -3,7 +3,8 @@
 //
 //   lying_op.mjs LIE
 //
-// LIE is one of the names in LIES, or `nothing`.
+// LIE is one of the names in LIES, or `nothing`. Those with a `device` have a device flow (RFC 8628),
+// which says each of `answers` once before it is true.
 import crypto from 'node:crypto';
 import * as jose from 'jose';
 import { bodyOf, serve } from './ready.mjs';
@@ -29,6 +30,11 @@ const LIES = {
   'other-iss-parameter': { callback: { iss: 'https://id.example.com' } },
   'redirecting-token': { redirect: true },
   'token-error': { error: { error: 'invalid_grant', error_description: '\u001b[2Jcode is stale' } },
+  'device-slow': { device: { answers: ['authorization_pending', 'slow_down'] } },
+  'device-expired': { device: { answers: ['expired_token'] } },
+  'device-page': { device: { answers: [], page: 'file:///etc/passwd' } },
+  'device-code': { device: { answers: ['access_denied'], userCode: '\u001b[2JWDJB' } },
+  'device-audience': { device: { answers: [] }, claims: { aud: 'another-client' } },
   'no-person': { callback: { code: undefined, error: 'access_denied' } },
 };
 const lie = LIES[process.argv[2]];
@@ -52,8 +58,11 @@ await serve((issuer) => {
     id_token_signing_alg_values_supported: ['ES256', 'HS256', 'none'],
     token_endpoint_auth_methods_supported: ['none'],
     authorization_response_iss_parameter_supported: true,
+    device_authorization_endpoint: lie.device && `${issuer}/device`,
     ...lie.document,
   };
+  let lastPoll = -Infinity;
+  let pause = 0;
 
   const json = (response, body, status = 200) => {
     response.writeHead(status, { 'content-type': 'application/json' });
@@ -72,13 +81,38 @@ await serve((issuer) => {
     response.end();
   }
 
+  function device(form, response) {
+    const code = crypto.randomUUID();
+    asked.set(code, form);
+    return json(response, {
+      device_code: code,
+      user_code: lie.device.userCode ?? 'WDJB-MJHT',
+      verification_uri: lie.device.page ?? `${issuer}/page`,
+      expires_in: 600,
+      interval: 1,
+    });
+  }
+
+  /** Why the device flow gives nothing yet; whoever asks again too soon gets nothing at all. */
+  function notYet() {
+    const now = performance.now();
+    const early = now - lastPoll < pause;
+    lastPoll = now;
+    if (early) return 'access_denied';
+    const answer = lie.device?.answers.shift();
+    pause = answer === 'slow_down' ? 6000 : 1000;
+    return answer;
+  }
+
   async function token(form, response) {
+    const error = form.has('device_code') ? notYet() : undefined;
+    if (error) return json(response, { error }, 400);
     if (lie.error) return json(response, lie.error, 400);
     if (lie.redirect) {
       response.writeHead(307, { location: `${issuer}/elsewhere` });
       return response.end();
     }
-    const query = asked.get(form.get('code'));
+    const query = asked.get(form.get('code') ?? form.get('device_code'));
     const proof = crypto.createHash('sha256').update(form.get('code_verifier') ?? '');
     if (query.get('code_challenge') !== proof.digest('base64url')
       || query.get('code_challenge_method') !== 'S256'
@@ -96,7 +130,7 @@ await serve((issuer) => {
       email_verified: true,
       iat: now,
       exp: now + 600,
-      nonce: query.get('nonce'),
+      nonce: query.get('nonce') ?? undefined,
       at_hash: hash.toString('base64url'),
       ...lie.claims,
     }).setProtectedHeader({ alg: 'ES256', kid: 'key-1' }).sign(privateKey);
@@ -110,6 +144,7 @@ await serve((issuer) => {
       case '/.well-known/openid-configuration': return json(response, document);
       case '/jwks': return json(response, { keys: [jwk] });
       case '/auth': return authorize(url.searchParams, response);
+      case '/device': return device(new URLSearchParams(await bodyOf(request)), response);
       case '/token': return token(new URLSearchParams(await bodyOf(request)), response);
       default:
         response.writeHead(404);
