@@ -37,15 +37,6 @@ pub enum AmbientError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Impersonation is not taken.
-    #[error(
-        "{variable} asks for the token of another account, which is not supported: get that token \
-         and give it with --token-file, or unset {variable} to use the machine's own account"
-    )]
-    GoogleOtherAccount {
-        /// The variable.
-        variable: &'static str,
-    },
     /// No answer, or a refusal.
     #[error("{system} gave no identity token")]
     Asked {

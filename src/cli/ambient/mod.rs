@@ -59,6 +59,13 @@ pub enum Ambient {
         /// Its address.
         url: Url,
     },
+    /// Google Cloud, for another account than the machine's, which the machine's may speak for.
+    GoogleAs {
+        /// The metadata server, which gives the machine's own right to ask.
+        machine: Url,
+        /// Where the other account's token is to be had.
+        account: Url,
+    },
     /// A file that something else keeps fresh, such as a projected Kubernetes volume.
     File {
         /// Where.
@@ -97,7 +104,7 @@ impl Ambient {
             Self::GitHub { .. } => "GitHub Actions",
             Self::Buildkite => "Buildkite",
             Self::CircleCi => "CircleCI",
-            Self::Google { .. } => "Google Cloud",
+            Self::Google { .. } | Self::GoogleAs { .. } => GOOGLE,
             Self::File { .. } => TOKEN_FILE,
         }
     }
@@ -120,6 +127,7 @@ impl Ambient {
                 ask_program("CircleCI", "circleci", &arguments).await
             }
             Self::Google { url } => ask_google(url, audience).await,
+            Self::GoogleAs { machine, account } => ask_google_as(machine, account, audience).await,
         }
     }
 }
@@ -199,20 +207,35 @@ fn circleci(
 }
 
 fn google(environment: Environment<'_>, _audience: &str) -> Result<Option<Ambient>, AmbientError> {
-    // Whoever sets this means another account than the machine's: its token would be the wrong one.
-    if set(environment, GOOGLE_OTHER_ACCOUNT).is_some() {
-        return Err(AmbientError::GoogleOtherAccount { variable: GOOGLE_OTHER_ACCOUNT });
-    }
     let host = set(environment, GOOGLE_HOST);
+    let metadata = |path| {
+        let host = host.as_deref().map_or(GOOGLE_DEFAULT_HOST, str::trim);
+        Url::parse(&format!("http://{host}{GOOGLE_ACCOUNT_PATH}{path}"))
+            .map_err(|_| AmbientError::UnsafeUrl { variable: GOOGLE_HOST, reason: "it is no host" })
+    };
+    // Whoever sets this means another account than the machine's.
+    if let Some(name) = set(environment, GOOGLE_OTHER_ACCOUNT) {
+        let account = google_account(name.trim())?;
+        return Ok(Some(Ambient::GoogleAs { machine: metadata("token")?, account }));
+    }
     let product = (environment.file)(Path::new(PRODUCT_NAME_FILE)).unwrap_or_default();
     let on_google = GOOGLE_PRODUCTS.contains(&String::from_utf8_lossy(&product).trim());
     if host.is_none() && !on_google {
         return Ok(None);
     }
-    let host = host.as_deref().map_or(GOOGLE_DEFAULT_HOST, str::trim);
-    let url = Url::parse(&format!("http://{host}{GOOGLE_PATH}"))
-        .map_err(|_| AmbientError::UnsafeUrl { variable: GOOGLE_HOST, reason: "it is no host" })?;
-    Ok(Some(Ambient::Google { url }))
+    Ok(Some(Ambient::Google { url: metadata("identity")? }))
+}
+
+/// The name becomes one segment of the path, whatever is in it (NT-62).
+fn google_account(name: &str) -> Result<Url, AmbientError> {
+    let no_name =
+        AmbientError::UnsafeUrl { variable: GOOGLE_OTHER_ACCOUNT, reason: "it is no account" };
+    let Ok(mut url) = Url::parse(GOOGLE_CREDENTIALS) else { return Err(no_name) };
+    match url.path_segments_mut() {
+        Ok(mut path) => path.push(&format!("{name}:generateIdToken")),
+        Err(()) => return Err(no_name),
+    };
+    Ok(url)
 }
 
 fn token_file(
@@ -240,14 +263,36 @@ async fn ask_github(
 }
 
 async fn ask_google(mut url: Url, audience: &str) -> Result<Secret, AmbientError> {
-    let failed = |source| AmbientError::Asked { system: "Google Cloud", source };
     url.query_pairs_mut().append_pair("audience", audience).append_pair("format", "full");
+    let text = String::from_utf8(ask_metadata(url).await?);
+    text_token(GOOGLE, text.map_err(|_| AmbientError::NoToken { system: GOOGLE })?)
+}
+
+/// The machine's account asks for the other's token.
+async fn ask_google_as(
+    mut machine: Url,
+    account: Url,
+    audience: &str,
+) -> Result<Secret, AmbientError> {
+    let failed = |source| AmbientError::Asked { system: GOOGLE, source };
+    let no_token = |_| AmbientError::NoToken { system: GOOGLE };
+    machine.query_pairs_mut().append_pair("scopes", GOOGLE_SCOPE);
+    let right: GoogleRight =
+        serde_json::from_slice(&ask_metadata(machine).await?).map_err(no_token)?;
+    let right = Secret::from(right.access_token);
+    let bearer = right.expose_text().unwrap_or_default();
+    let wish = serde_json::json!({ "audience": audience, "includeEmail": true });
+    let http = Http::to(&account).map_err(failed)?;
+    let body = http.post_as(account, bearer, &wish).await.map_err(failed)?;
+    let answer: GoogleAnswer = serde_json::from_slice(&body).map_err(no_token)?;
+    text_token(GOOGLE, answer.token)
+}
+
+async fn ask_metadata(url: Url) -> Result<Vec<u8>, AmbientError> {
+    let failed = |source| AmbientError::Asked { system: GOOGLE, source };
     // On the machine's own link: a proxy has no business there.
     let http = Http::direct(&url).map_err(failed)?;
-    let body = http.fetch_with(url, "metadata-flavor", "Google").await.map_err(failed)?;
-    let text =
-        String::from_utf8(body).map_err(|_| AmbientError::NoToken { system: "Google Cloud" });
-    text_token("Google Cloud", text?)
+    http.fetch_with(url, "metadata-flavor", "Google").await.map_err(failed)
 }
 
 /// Runs the program that the CI system puts on the path, and takes what it prints.
@@ -301,6 +346,16 @@ struct GitHubAnswer {
     value: String,
 }
 
+#[derive(serde::Deserialize)]
+struct GoogleRight {
+    access_token: String,
+}
+
+#[derive(serde::Deserialize)]
+struct GoogleAnswer {
+    token: String,
+}
+
 /// What Sigstore's clients read, whatever set it.
 pub(super) const HANDED_OVER: &str = "SIGSTORE_ID_TOKEN";
 const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
@@ -309,7 +364,11 @@ const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 const GOOGLE_HOST: &str = "GCE_METADATA_HOST";
 const GOOGLE_OTHER_ACCOUNT: &str = "GOOGLE_SERVICE_ACCOUNT_NAME";
 const GOOGLE_DEFAULT_HOST: &str = "metadata.google.internal";
-const GOOGLE_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";
+const GOOGLE: &str = "Google Cloud";
+const GOOGLE_ACCOUNT_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/";
+const GOOGLE_CREDENTIALS: &str =
+    "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts";
+const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const PRODUCT_NAME_FILE: &str = "/sys/class/dmi/id/product_name";
 const GOOGLE_PRODUCTS: [&str; 2] = ["Google", "Google Compute Engine"];
 /// Where cosign looks: pods mount a projected service account token there.

@@ -92,24 +92,39 @@ fn a_gitlab_job_is_told_the_stanza_for_its_audience() {
 }
 
 #[test]
-fn a_token_of_another_google_account_is_never_replaced_by_the_machines() {
-    let variables = [(GOOGLE_OTHER_ACCOUNT, "ci@example.com")];
-    let error = found(&variables, &[(PRODUCT_NAME_FILE, "Google")], "sigstore").unwrap_err();
-    assert!(matches!(error, AmbientError::GoogleOtherAccount { .. }), "{error}");
+fn nt_62_the_name_of_another_google_account_stays_one_segment_of_the_path() {
+    let variables = [(GOOGLE_OTHER_ACCOUNT, "ci@example.com/../x?y#z")];
+    let found = found(&variables, &[(PRODUCT_NAME_FILE, "Google")], "sigstore").unwrap().unwrap();
+    let Ambient::GoogleAs { machine, account } = found else { panic!("{found:?}") };
+    assert_eq!(
+        machine.as_str(),
+        "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
+    );
+    assert_eq!(
+        account.as_str(),
+        "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/\
+         ci@example.com%2F..%2Fx%3Fy%23z:generateIdToken"
+    );
 }
 
-/// Answers one request with `answer` and hands back the request's head.
+/// Answers one request with `answer` and hands back the request.
 async fn one_request(answer: String) -> (String, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let served = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
         }
+        let head = String::from_utf8(request).unwrap();
+        let length = head
+            .split_once("content-length: ")
+            .map_or("0", |(_, rest)| rest.split("\r\n").next().unwrap());
+        let mut body = vec![0; length.parse().unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
         stream.write_all(answer.as_bytes()).await.unwrap();
-        String::from_utf8(head).unwrap()
+        head + std::str::from_utf8(&body).unwrap()
     });
     (address, served)
 }
@@ -133,6 +148,25 @@ async fn google_is_asked_with_its_header_and_the_escaped_audience() {
                 ?audience=a+b%26c&format=full HTTP/1.1\r\n";
     assert!(head.starts_with(path), "{head}");
     assert!(head.contains("metadata-flavor: Google\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn another_google_account_is_asked_for_in_the_machines_name() {
+    let (metadata, right_asked) = one_request(ok(r#"{"access_token":"right"}"#)).await;
+    let (credentials, token_asked) = one_request(ok(r#"{"token":"a.b.c"}"#)).await;
+    let ambient = Ambient::GoogleAs {
+        machine: format!("http://{metadata}/token").parse().unwrap(),
+        account: format!("http://{credentials}/ci:generateIdToken").parse().unwrap(),
+    };
+    assert_eq!(ambient.token("sigstore").await.unwrap().expose(), b"a.b.c");
+    let asked = right_asked.await.unwrap();
+    let scope = "GET /token?scopes=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fcloud-platform ";
+    assert!(asked.starts_with(scope), "{asked}");
+    assert!(asked.contains("metadata-flavor: Google\r\n"), "{asked}");
+    let asked = token_asked.await.unwrap();
+    assert!(asked.starts_with("POST /ci:generateIdToken HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains("authorization: Bearer right\r\n"), "{asked}");
+    assert!(asked.ends_with(r#"{"audience":"sigstore","includeEmail":true}"#), "{asked}");
 }
 
 #[tokio::test]

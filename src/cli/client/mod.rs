@@ -105,6 +105,21 @@ impl Http {
         self.fetched(self.client.get(url.clone()).header(header, value), url).await
     }
 
+    /// Posts JSON in the name of `bearer`; the body of a 200 answer.
+    ///
+    /// # Errors
+    /// As [`Http::fetch`].
+    pub async fn post_as(
+        &self,
+        url: Url,
+        bearer: &str,
+        body: &serde_json::Value,
+    ) -> Result<Vec<u8>, ClientError> {
+        let request = self.client.post(url.clone()).bearer_auth(bearer);
+        let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        self.fetched(request, url).await
+    }
+
     async fn fetched(
         &self,
         request: reqwest::RequestBuilder,
