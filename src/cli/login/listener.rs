@@ -162,15 +162,15 @@ mod tests {
         }
     }
 
+    /// What came back, be it nothing: a server that gives up early may end the connection hard.
     async fn ask(port: u16, head: &str) -> String {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        stream
-            .write_all(format!("{head} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let request = format!("{head} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let mut answer = Vec::new();
+        if stream.write_all(request.as_bytes()).await.is_ok() {
+            let _ = stream.read_to_end(&mut answer).await;
+        }
+        String::from_utf8(answer).unwrap()
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //! In: an issuer, how to reach the person. Out: the ID token, checked as OpenID Connect Core 1.0,
 //! section 3.1.3.7, says: by its signature, issuer, audience, time, nonce and `at_hash`. Knows
 //! nothing of certificates. What a person must read goes to the writer that the caller gives, and
-//! no token, code or secret is ever written there.
+//! no token or secret is ever written there.
 //!
 //! `openidconnect` does the protocol; ours are the HTTP under it ([`http`]), the answer of the
 //! browser ([`callback`], [`listener`]) and the choice between the two flows.
