@@ -268,7 +268,8 @@ fn a_request_overwrites_nothing_and_sends_nothing_before_it_knows_so() {
 
 #[test]
 fn nt_60_a_token_is_not_sent_in_the_clear() {
-    let request = mayfly(&["request", "--url", "http://ca.example.com", "--token", TOKEN]);
+    let request =
+        mayfly(&["request", "--url", "http://ca.example.com", "--token", TOKEN, "--key-out", "-"]);
     let (code, told) = said(&request);
     assert_eq!(code, Some(1));
     assert!(told.contains("plain http"), "{told}");
@@ -276,11 +277,38 @@ fn nt_60_a_token_is_not_sent_in_the_clear() {
 
 #[test]
 fn a_request_without_a_token_says_where_to_put_one() {
-    let (code, told) = said(&mayfly(&["request", "--url", "https://ca.example.com"]));
+    let request = Command::new(env!("CARGO_BIN_EXE_mayfly"))
+        .args(["request", "--url", "https://ca.example.com", "--key-out", "-"])
+        .env_clear()
+        .env("GITLAB_CI", "true")
+        .output()
+        .unwrap();
+    let (code, told) = said(&request);
     assert_eq!(code, Some(2));
-    assert!(told.contains("SIGSTORE_ID_TOKEN"), "{told}");
-    let both = ["request", "--url", "https://ca.example.com", "--token", "a", "--token-file", "b"];
-    assert_eq!(mayfly(&both).status.code(), Some(2));
+    assert!(told.contains("id_tokens: { SIGSTORE_ID_TOKEN: { aud: sigstore } }"), "{told}");
+    for second in [["--token-file", "b"], ["--token-env", "B"], ["--login", "https://b"]] {
+        let both = ["request", "--url", "https://ca.example.com", "--key-out", "-", "--token", "a"];
+        let (code, told) = said(&mayfly(&[&both[..], &second].concat()));
+        assert_eq!(code, Some(2), "{second:?}");
+        assert!(told.contains("cannot be used with"), "{told}");
+    }
+}
+
+#[test]
+fn a_request_says_whose_key_it_is_before_anything_is_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let request = ["request", "--url", &url, "--token", TOKEN];
+    let neither = mayfly(&request);
+    let (code, told) = said(&neither);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("--key <FILE>") && told.contains("--key-out <FILE>"), "{told}");
+    let both = mayfly(&[&request[..], &["--key", "a", "--key-out", "b"]].concat());
+    assert_eq!(both.status.code(), Some(2));
+    let no_key = mayfly(&[&request[..], &["--key", "Cargo.toml"]].concat());
+    assert_eq!(no_key.status.code(), Some(1), "{no_key:?}");
+    assert!(listener.accept().is_err(), "nothing was sent");
 }
 
 #[test]

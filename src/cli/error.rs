@@ -4,7 +4,12 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
-use super::{client::ClientError, demo::DemoError};
+use super::{
+    ambient::AmbientError,
+    client::{ClientError, ClientKeyError},
+    demo::DemoError,
+    login::LoginError,
+};
 use crate::{
     config::{ConfigErrors, Fault},
     log::OpenError,
@@ -41,6 +46,29 @@ pub enum CliError {
         /// Why.
         #[source]
         source: ClientError,
+    },
+    /// Nobody signed in.
+    #[error("not signed in")]
+    Login {
+        /// Why not.
+        #[source]
+        source: LoginError,
+    },
+    /// The system that this runs on gave no token.
+    #[error("no token")]
+    Ambient {
+        /// Why not.
+        #[source]
+        source: AmbientError,
+    },
+    /// The private key that was given cannot be used.
+    #[error("{} is no private key to use", path.display())]
+    ClientKey {
+        /// Where it was read.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: ClientKeyError,
     },
     /// No token where one was said to be.
     #[error("no token: {reason}")]
@@ -131,6 +159,9 @@ impl CliError {
             Self::Chain { .. } | Self::Trust(_) | Self::UnsafeUrl { .. } => NO,
             Self::LogInit { source: OpenError::Exists { .. } } => NO,
             Self::Client { source } if source.is_an_answer() => NO,
+            Self::Login { source } if source.is_an_answer() => NO,
+            Self::ClientKey { .. } => NO,
+            Self::Login { .. } | Self::Ambient { .. } => UNKNOWN,
             Self::Demo(error) if error.is_an_answer() => NO,
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
             Self::Start { .. } | Self::Stopped | Self::Runtime { .. } => UNKNOWN,

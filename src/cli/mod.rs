@@ -3,12 +3,14 @@
 //! In: parsed arguments. Out: text on standard output, or a [`CliError`]. Decides nothing about
 //! certificates: each command loads a configuration, calls the library and says what came of it.
 
+pub mod ambient;
 pub mod client;
 pub mod config;
 mod configuration;
 pub mod demo;
 mod error;
 pub mod log;
+pub mod login;
 pub mod request;
 pub mod serve;
 pub mod trust;

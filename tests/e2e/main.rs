@@ -12,12 +12,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ambient;
 mod certificates;
 mod ci;
 mod crash;
 mod identities;
 mod javascript;
 mod lenient_provider;
+mod login;
 mod metrics;
 mod python;
 mod refusals;

@@ -19,7 +19,10 @@ function provider(issuer) {
   return new Provider(issuer, {
     jwks,
     cookies: { keys: ['test'] },
-    features: { devInteractions: { enabled: false } },
+    features: {
+      devInteractions: { enabled: false },
+      deviceFlow: { enabled: true },
+    },
     pkce: { required: () => true },
     // Signing clients read `email` out of the ID token, not from the userinfo endpoint.
     conformIdTokenClaims: false,
@@ -34,13 +37,23 @@ function provider(issuer) {
       client_id: 'sigstore',
       application_type: 'native',
       token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
+      response_types: ['code'],
+      // Of native applications any port is taken (RFC 8252, section 7.3).
+      redirect_uris: ['http://localhost:9999/cb', 'http://localhost/auth/callback'],
+      id_token_signed_response_alg: jwks.keys[0].alg,
+    }, {
+      client_id: 'desk',
+      client_secret: 'desk: 100% secret',
+      application_type: 'native',
+      token_endpoint_auth_method: 'client_secret_basic',
       grant_types: ['authorization_code'],
       response_types: ['code'],
-      redirect_uris: ['http://localhost:9999/cb'],
+      redirect_uris: ['http://localhost/auth/callback'],
       id_token_signed_response_alg: jwks.keys[0].alg,
     }],
     ttl: Object.fromEntries(
-      ['AccessToken', 'AuthorizationCode', 'Grant', 'IdToken', 'Interaction', 'Session']
+      ['AccessToken', 'AuthorizationCode', 'DeviceCode', 'Grant', 'IdToken', 'Interaction', 'Session']
         .map((kind) => [kind, LIFETIME_SECONDS]),
     ),
     findAccount: (_context, id) => ({

@@ -111,6 +111,27 @@ impl MockOidc {
     }
 }
 
+/// An OpenID provider that is right in all but one thing.
+#[derive(Debug)]
+pub(crate) struct LyingOidc {
+    url: String,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl LyingOidc {
+    /// `lie` is a name of tests/peers/lying_op.mjs.
+    pub(crate) fn start(lie: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (process, url) = start_script("lying_op", &[lie], directory.path());
+        Self { url, _process: process, _directory: directory }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
 /// A Rekor v1.
 #[derive(Debug)]
 pub(crate) struct Rekor {
@@ -166,7 +187,7 @@ pub(crate) fn node(name: &str, arguments: &[&str]) -> Outcome {
 }
 
 /// A script of tests/peers, by the path under which Node finds its packages.
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     installed(&format!("js/{name}.mjs"))
 }
 

@@ -61,6 +61,11 @@ impl Process {
     pub(crate) fn terminate(&mut self) -> std::process::ExitStatus {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn ended(&mut self) -> std::process::ExitStatus {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -143,6 +148,22 @@ pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(
     arguments: &[S],
 ) -> Outcome {
     finish(Command::new("timeout").arg(RUN_TIMEOUT).arg(program.as_ref()).args(arguments))
+}
+
+/// As [`run`], with no environment but `environment`.
+pub(crate) fn run_in<S: AsRef<std::ffi::OsStr>>(
+    environment: &[(&str, &str)],
+    program: impl AsRef<Path>,
+    arguments: &[S],
+) -> Outcome {
+    finish(
+        Command::new("timeout")
+            .arg(RUN_TIMEOUT)
+            .arg(program.as_ref())
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().copied()),
+    )
 }
 
 /// As [`run`], with a standard input.

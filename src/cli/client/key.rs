@@ -42,6 +42,23 @@ enum Pair {
     Ed25519(Box<Ed25519KeyPair>),
 }
 
+impl Pair {
+    /// Each parser takes its own kind only; the first that takes the key says what it is.
+    fn from_pkcs8(der: &[u8]) -> Option<Self> {
+        for (algorithm, signing) in [
+            (KeyAlgorithm::P256, &ECDSA_P256_SHA256_ASN1_SIGNING),
+            (KeyAlgorithm::P384, &ECDSA_P384_SHA384_ASN1_SIGNING),
+        ] {
+            if let Ok(pair) = EcdsaKeyPair::from_pkcs8(signing, der) {
+                return Some(Self::Ecdsa(Box::new(pair), algorithm));
+            }
+        }
+        // OpenSSL writes no public key beside the private one, so it cannot be compared.
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?;
+        Some(Self::Ed25519(Box::new(pair)))
+    }
+}
+
 impl ClientKey {
     /// Makes a key from the operating system's randomness.
     ///
@@ -55,6 +72,24 @@ impl ClientKey {
                 Pair::Ed25519(Box::new(Ed25519KeyPair::generate().map_err(|_| GENERATE)?))
             }
         };
+        Self::of(pair)
+    }
+
+    /// Takes a key that is there: one PEM `PRIVATE KEY` block (PKCS #8, not encrypted).
+    ///
+    /// # Errors
+    /// No such block, or a key of a kind that [`KeyAlgorithm`] does not have.
+    pub fn from_pem(text: &Secret) -> Result<Self, ClientKeyError> {
+        let (label, der) =
+            der::pem::decode_vec(text.expose().trim_ascii()).map_err(|_| ClientKeyError::Pem)?;
+        let der = Secret::new(der);
+        if label != PRIVATE_KEY {
+            return Err(ClientKeyError::Label { label: label.to_owned() });
+        }
+        Self::of(Pair::from_pkcs8(der.expose()).ok_or(ClientKeyError::Kind)?)
+    }
+
+    fn of(pair: Pair) -> Result<Self, ClientKeyError> {
         let spki = match &pair {
             Pair::Ecdsa(pair, _) => pair.public_key().as_der(),
             Pair::Ed25519(pair) => pair.public_key().as_der(),
@@ -78,7 +113,7 @@ impl ClientKey {
     /// # Errors
     /// The key could not be encoded.
     pub fn private_pem(&self) -> Result<Secret, ClientKeyError> {
-        Ok(Secret::from(pem("PRIVATE KEY", self.pkcs8()?.expose())))
+        Ok(Secret::from(pem(PRIVATE_KEY, self.pkcs8()?.expose())))
     }
 
     /// Signs the claim that the token's identity provider vouches for, with the scheme that
@@ -140,6 +175,18 @@ pub enum ClientKeyError {
         /// What it was asked for.
         operation: &'static str,
     },
+    /// Not what a key file holds.
+    #[error("it is not one PEM block")]
+    Pem,
+    /// Another PEM block than one with a private key in the clear.
+    #[error("it holds a '{label}', and must hold a 'PRIVATE KEY' (PKCS #8, not encrypted)")]
+    Label {
+        /// As in the file.
+        label: String,
+    },
+    /// A key that we cannot use.
+    #[error("its key is not of a kind that can be used: P-256, P-384 or Ed25519")]
+    Kind,
     /// The CSR could not be made.
     #[error("the certificate signing request could not be made")]
     SigningRequest {
@@ -174,6 +221,7 @@ pub(crate) fn pem(label: &'static str, der: &[u8]) -> String {
     text
 }
 
+const PRIVATE_KEY: &str = "PRIVATE KEY";
 const GENERATE: ClientKeyError = ClientKeyError::Library { operation: "make a key pair" };
 const ENCODE: ClientKeyError = ClientKeyError::Library { operation: "encode the key" };
 const SIGN: ClientKeyError = ClientKeyError::Library { operation: "sign with the key" };
@@ -226,6 +274,28 @@ mod tests {
             assert_eq!(body.subject_pki.raw, key.spki_der(), "{algorithm:?}");
             assert_eq!(body.subject.iter().count(), 0, "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_was_written_is_read_back_as_the_same_key() {
+        for (algorithm, verification) in ALL {
+            let key = ClientKey::generate(algorithm).unwrap();
+            let again = ClientKey::from_pem(&key.private_pem().unwrap()).unwrap();
+            assert_eq!(again.spki_der(), key.spki_der(), "{algorithm:?}");
+            let proof = again.proof_of_possession("jane").unwrap();
+            let parsed = UnparsedPublicKey::new(verification, key.spki_der());
+            parsed.verify(b"jane", &proof).unwrap();
+            again.signing_request().unwrap();
+        }
+    }
+
+    #[test]
+    fn nt_60_what_is_no_usable_key_is_told_without_its_content() {
+        let read = |text: String| ClientKey::from_pem(&Secret::from(text)).unwrap_err().to_string();
+        assert_eq!(read("secret".to_owned()), "it is not one PEM block");
+        let encrypted = read(pem("ENCRYPTED PRIVATE KEY", b"secret"));
+        assert!(encrypted.contains("not encrypted"), "{encrypted}");
+        assert!(read(pem(PRIVATE_KEY, b"secret")).contains("P-256, P-384 or Ed25519"));
     }
 
     #[test]

@@ -56,12 +56,24 @@ impl Http {
     /// # Errors
     /// The TLS set-up of this machine could not be read.
     pub fn to(url: &Url) -> Result<Self, ClientError> {
+        Self::build(url, is_loopback(url))
+    }
+
+    /// For `url`, and through no proxy.
+    ///
+    /// # Errors
+    /// As [`Http::to`].
+    pub fn direct(url: &Url) -> Result<Self, ClientError> {
+        Self::build(url, true)
+    }
+
+    fn build(url: &Url, direct: bool) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(30))
             .user_agent(concat!("mayfly/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(url) {
+        if direct {
             builder = builder.no_proxy();
             if url.scheme() == "http" {
                 // Needs no certificates, so it must not fail where a machine has none.
@@ -77,8 +89,43 @@ impl Http {
     /// # Errors
     /// No answer, another status, or more than [`MAX_BODY_BYTES`].
     pub async fn fetch(&self, url: Url) -> Result<Vec<u8>, ClientError> {
-        let reached = url.clone();
-        let sent = self.client.get(url).send().await;
+        self.fetched(self.client.get(url.clone()), url).await
+    }
+
+    /// As [`Http::fetch`], with one header, which is not written anywhere.
+    ///
+    /// # Errors
+    /// As [`Http::fetch`].
+    pub async fn fetch_with(
+        &self,
+        url: Url,
+        header: &'static str,
+        value: &str,
+    ) -> Result<Vec<u8>, ClientError> {
+        self.fetched(self.client.get(url.clone()).header(header, value), url).await
+    }
+
+    /// Posts JSON in the name of `bearer`; the body of a 200 answer.
+    ///
+    /// # Errors
+    /// As [`Http::fetch`].
+    pub async fn post_as(
+        &self,
+        url: Url,
+        bearer: &str,
+        body: &serde_json::Value,
+    ) -> Result<Vec<u8>, ClientError> {
+        let request = self.client.post(url.clone()).bearer_auth(bearer);
+        let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        self.fetched(request, url).await
+    }
+
+    async fn fetched(
+        &self,
+        request: reqwest::RequestBuilder,
+        reached: Url,
+    ) -> Result<Vec<u8>, ClientError> {
+        let sent = request.send().await;
         let response = sent.map_err(|source| unreachable_at(&reached, source))?;
         let (status, body) = read(response, &reached).await?;
         if status != StatusCode::OK {
@@ -139,6 +186,27 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }
+}
+
+/// Why nothing secret may be sent to `url`, if so: a token is worth as much as the identity in it,
+/// so plain http only where no network is crossed.
+pub fn unsafe_reason(url: &Url, allow_http: bool) -> Option<&'static str> {
+    match url.scheme() {
+        "https" => None,
+        "http" if allow_http || is_loopback(url) => None,
+        "http" => Some("plain http shows the token to the network (--allow-http if that is meant)"),
+        _ => Some("it is neither https nor http"),
+    }
+}
+
+/// Another's text for a terminal: bounded, and with nothing in it that moves the cursor, colours
+/// what follows or turns its direction.
+pub fn printable(text: &str) -> String {
+    let tame = |c: char| {
+        let turns = matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
+    };
+    text.chars().map(tame).take(MAX_MESSAGE_CHARS).collect()
 }
 
 impl Answer {
@@ -281,7 +349,7 @@ fn error_message(body: &[u8]) -> String {
     let told = serde_json::from_slice::<serde_json::Value>(body).ok();
     let message = told.as_ref().and_then(|value| value.get("message")?.as_str());
     let text = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect()
+    printable(&text)
 }
 
 fn unreachable_at(url: &Url, source: reqwest::Error) -> ClientError {
@@ -319,6 +387,16 @@ mod tests {
     }
 
     #[test]
+    fn nt_60_a_token_crosses_no_network_in_the_clear_unless_told_so() {
+        let check = |text: &str, allow| unsafe_reason(&url(text), allow).is_none();
+        assert!(check("https://ca.example.com", false));
+        assert!(check("http://127.0.0.1:5555", false));
+        assert!(!check("http://ca.example.com", false));
+        assert!(check("http://ca.example.com", true));
+        assert!(!check("ftp://ca.example.com", true));
+    }
+
+    #[test]
     fn only_this_machine_is_loopback() {
         for yes in ["http://127.0.0.1:1", "http://[::1]/", "http://localhost", "http://a.localhost"]
         {
@@ -332,7 +410,7 @@ mod tests {
     #[test]
     fn a_server_message_cannot_drive_the_terminal() {
         let body = "{\"code\":3,\"message\":\"bad\\u001b[2Jtoken\\n\"}";
-        assert_eq!(error_message(body.as_bytes()), "bad[2Jtoken");
+        assert_eq!(error_message(body.as_bytes()), "bad\u{fffd}[2Jtoken\u{fffd}");
         assert_eq!(error_message(b"plain"), "plain");
     }
 
