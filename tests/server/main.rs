@@ -10,12 +10,14 @@
     reason = "a test that cannot go on has failed, and says what it saw"
 )]
 
+mod attacks;
 mod certificate;
 mod connections;
 mod every_route;
 mod faults;
 mod golden;
 mod grpc;
+mod hostile;
 mod legacy;
 mod load;
 mod ports;
