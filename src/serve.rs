@@ -107,7 +107,8 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let in_effect = Arc::new(InEffect::new(now, shown));
     let routes = router(Arc::clone(&service), requests(limits));
     let acceptor = tls.as_ref().map(Tls::acceptor);
-    let public = public.serve(acceptor, routes, connections(limits, open_connections()));
+    let crowd = connections(limits, open_connections(limits.connections));
+    let public = public.serve(acceptor, routes, crowd);
     let certificate = tls.map(|tls| Certificate::watch(tls, records.clone(), Arc::clone(&clock)));
     let private = private.map(|private| {
         let watched = private::Watched {
@@ -441,8 +442,8 @@ fn connections(limits: Limits, open: usize) -> ConnectionBounds {
 /// How many connections the public port may hold: strangers must not be able to use up the file
 /// descriptors, for without one the log cannot write its tiles, and stops (NT-08). Lifts the soft
 /// limit as far as is needed and allowed.
-fn open_connections() -> usize {
-    let wanted = (OPEN_CONNECTIONS + PRIVATE_CONNECTIONS + RESERVED_DESCRIPTORS) as u64;
+fn open_connections(configured: usize) -> usize {
+    let wanted = (configured + PRIVATE_CONNECTIONS + RESERVED_DESCRIPTORS) as u64;
     let limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.unwrap_or(u64::MAX).min(wanted);
     let current = limit.current.unwrap_or(u64::MAX);
@@ -455,7 +456,7 @@ fn open_connections() -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let reserved = (PRIVATE_CONNECTIONS + RESERVED_DESCRIPTORS).min(descriptors / 2);
     let open = descriptors - reserved;
-    if open < OPEN_CONNECTIONS {
+    if open < configured {
         tracing::warn!(
             open,
             "the limit on open files (ulimit -n) holds connections to this number"
@@ -464,8 +465,6 @@ fn open_connections() -> usize {
     open
 }
 
-/// Connections open at once on the public port: each costs a file descriptor and some 20 KiB.
-const OPEN_CONNECTIONS: usize = 4096;
 /// On the private port; a few scrapers and probes are all that is expected there.
 const PRIVATE_CONNECTIONS: usize = 64;
 /// For the stores, keys that are fetched, and what the process opens in passing.

@@ -16,7 +16,7 @@ use mayfly::{
     x509::{
         Certificate, ExtensionField, FulcioExtensions, Leaf, PublicKey, Serial, SubjectAltName,
         Template, Validity,
-        leaf::LeafExtension,
+        leaf::ExtensionId,
         lint::{self, Stage},
         template::{IssuerAlgorithm, LeafFields, LeafTbs},
     },
@@ -299,7 +299,7 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
 fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
     type Change = fn(&mut Leaf<'_>);
     fn named<'l, 'a>(leaf: &'l mut Leaf<'a>, oid: &str) -> &'l mut LeafExtension<'a> {
-        leaf.extensions.iter_mut().find(|extension| extension.oid.to_string() == oid).unwrap()
+        leaf.extensions.iter_mut().find(|extension| extension.id.to_string() == oid).unwrap()
     }
     const SKI: &str = "2.5.29.14";
     const SAN: &str = "2.5.29.17";
@@ -310,7 +310,7 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
     let san = "its subject alternative name is missing";
     let ski = "its subject key identifier is missing";
     let aki = "its authority key identifier is missing";
-    let rules: [(&str, Change); 28] = [
+    let rules: [(&str, Change); 31] = [
         ("it is not an X.509 v3", |leaf| leaf.version = 1),
         ("its serial number is not", |leaf| leaf.serial = &[0; 20]),
         ("its serial number is not", |leaf| leaf.serial = &[1; 19]),
@@ -336,7 +336,17 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
         (san, |leaf| named(leaf, SAN).value = &[0x30, 2, 0x81, 0]),
         (san, |leaf| named(leaf, SAN).value = &[0x31, 3, 0x81, 1, b'a']),
         ("its issuer of the token is", |leaf| {
-            named(leaf, ISSUER).oid = oid("1.3.6.1.4.1.57264.1.9")
+            named(leaf, ISSUER).id = ExtensionId::new(b"\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x09")
+        }),
+        ("extension 1.3.6.1.4.1.57264.1.9.1 does not", |leaf| {
+            named(leaf, TRIGGER).id =
+                ExtensionId::new(b"\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x09\x01")
+        }),
+        ("extension 1.3.6.1.4.1.57264.1 does not", |leaf| {
+            named(leaf, TRIGGER).id = ExtensionId::new(b"\x2b\x06\x01\x04\x01\x83\xbf\x30\x01")
+        }),
+        ("extension 0x551d80 does not", |leaf| {
+            named(leaf, TRIGGER).id = ExtensionId::new(b"\x55\x1d\x80")
         }),
         ("extension 1.3.6.1.4.1.57264.1.20 is not one", |leaf| {
             named(leaf, TRIGGER).value = b"push"
@@ -344,7 +354,9 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
         ("extension 1.3.6.1.4.1.57264.1.20 is critical", |leaf| {
             named(leaf, TRIGGER).critical = true
         }),
-        ("extension 2.5.29.19 does not", |leaf| named(leaf, TRIGGER).oid = oid("2.5.29.19")),
+        ("extension 2.5.29.19 does not", |leaf| {
+            named(leaf, TRIGGER).id = ExtensionId::new(b"\x55\x1d\x13")
+        }),
     ];
     let ca = TestCa::new(SignatureAlgorithm::EcdsaP256Sha256);
     let tbs = Choice::plain().tbs(&ca.template).precertificate_tbs();
@@ -356,10 +368,6 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
         let broken = lint::check(&leaf, Stage::Precertificate, 600).unwrap_err().to_string();
         assert!(broken.starts_with(expected), "{index}, {expected}: {broken}");
     }
-}
-
-fn oid(text: &str) -> x509_cert::der::asn1::ObjectIdentifier {
-    text.parse().unwrap()
 }
 
 fn any_san() -> impl Strategy<Value = SubjectAltName> {

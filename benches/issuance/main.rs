@@ -10,9 +10,14 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark tells its numbers")]
 
+#[path = "../shared/connection.rs"]
+mod connection;
 mod floor;
+#[path = "../shared/installation.rs"]
+mod installation;
 mod load;
 mod pipeline;
+#[path = "../shared/process.rs"]
 mod process;
 mod server;
 mod table;

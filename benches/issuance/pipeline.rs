@@ -28,8 +28,9 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::{
+    installation::{EMAIL, new_home},
     process,
-    server::{EMAIL, Load, new_home},
+    server::Load,
 };
 
 /// What was measured.

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{HeaderMap, header};
+use tokio::sync::Semaphore;
 
 use super::{
     body::{BodyBounds, Received},
@@ -34,12 +35,15 @@ pub struct RequestBounds {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) service: Arc<Service>,
+    /// Reads of the log at once: each holds a tile, which may be 10 MiB, before anybody counts it.
+    pub(super) log_reads: Semaphore,
     bodies: BodyBounds,
 }
 
 impl Entry {
     pub(super) fn new(service: Arc<Service>, bounds: RequestBounds) -> Self {
-        Self { service, bodies: BodyBounds::new(bounds.body_bytes, bounds.body_timeout) }
+        let bodies = BodyBounds::new(bounds.body_bytes, bounds.body_timeout);
+        Self { service, log_reads: Semaphore::new(LOG_READS), bodies }
     }
 
     /// Reads a body to its end.
@@ -132,3 +136,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     let texts: Vec<String> = causes.map(ToString::to_string).collect();
     texts.join(": ")
 }
+
+/// More would only wait for the same disk.
+const LOG_READS: usize = 16;

@@ -105,6 +105,7 @@ pub struct EffectiveLog {
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveLimits {
     pub requests_in_flight: usize,
+    pub connections: usize,
     pub deadline_ms: u64,
     pub body_bytes: usize,
     pub header_timeout_ms: u64,
@@ -221,12 +222,20 @@ impl EffectiveLimits {
     fn of(limits: Limits) -> Self {
         let Limits {
             requests_in_flight,
+            connections,
             deadline_ms,
             body_bytes,
             header_timeout_ms,
             idle_timeout_ms,
         } = limits;
-        Self { requests_in_flight, deadline_ms, body_bytes, header_timeout_ms, idle_timeout_ms }
+        Self {
+            requests_in_flight,
+            connections,
+            deadline_ms,
+            body_bytes,
+            header_timeout_ms,
+            idle_timeout_ms,
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Limits> {
     set(("header-timeout", &mut limits.header_timeout_ms), given, 100..=120_000, "ms", mistakes);
     let given = fields.duration_ms("idle-timeout", mistakes);
     set(("idle-timeout", &mut limits.idle_timeout_ms), given, 1000..=3_600_000, "ms", mistakes);
+    let given = fields.count("connections", mistakes);
+    set_size(("connections", &mut limits.connections), given, 16..=65_536, "connections", mistakes);
     fields.refuse_rest(mistakes);
     Some(limits)
 }

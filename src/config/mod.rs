@@ -121,8 +121,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// For a client to send its request's header.
     pub header_timeout_ms: u64,
-    /// For a connection on which nothing happens.
+    /// For a connection on which nothing is asked and nothing of an answer taken.
     pub idle_timeout_ms: u64,
+    /// Open at once on the public port; for a further one, one that waits is closed.
+    pub connections: usize,
 }
 
 impl Default for Limits {
@@ -133,6 +135,7 @@ impl Default for Limits {
             body_bytes: 256 << 10,
             header_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,
+            connections: 4096,
         }
     }
 }

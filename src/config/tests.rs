@@ -249,6 +249,7 @@ fn each_field_of_the_server_file_refuses_what_it_cannot_be() {
             "'body-size' is out of range: 4096 to 262144 bytes",
         ),
         ("audit: ", "limits: {requests-in-flight: 0}\naudit: ", "out of range"),
+        ("audit: ", "limits: {connections: 15}\naudit: ", "out of range"),
         ("audit: ", "limits: {bodysize: 1MiB}\naudit: ", "did you mean 'body-size'?"),
         ("log: none", &format!("{log}, orgin: x}}"), "did you mean 'origin'?"),
         ("log: none", &log.replace("l.example/1", "https://l.example"), "a host and path"),

@@ -58,6 +58,11 @@ pub struct LeafExtension<'a> {
 pub struct ExtensionId<'a>(&'a [u8]);
 
 impl<'a> ExtensionId<'a> {
+    /// From content octets, whether or not they are an OID.
+    pub const fn new(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
     /// What follows `arc`; `None` if it does not stand below.
     pub fn below(self, arc: &ObjectIdentifier) -> Option<&'a [u8]> {
         self.0.strip_prefix(arc.as_bytes())
@@ -232,7 +237,7 @@ fn read_extension(der: &[u8]) -> der::Result<LeafExtension<'_>> {
     let value = AnyRef::decode(&mut fields)?;
     value.tag().assert_eq(Tag::OctetString)?;
     fields.finish()?;
-    let (id, critical) = (ExtensionId(id.value()), critical.is_some());
+    let (id, critical) = (ExtensionId::new(id.value()), critical.is_some());
     Ok(LeafExtension { id, critical, value: value.value(), der })
 }
 

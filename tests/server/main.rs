@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed, and says what it saw"
 )]
 
+mod attacks;
 mod certificate;
 mod client_algorithms;
 mod connections;
@@ -17,6 +18,7 @@ mod every_route;
 mod faults;
 mod golden;
 mod grpc;
+mod hostile;
 mod legacy;
 mod load;
 mod metrics;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    attacks::ATTACKS,
     token::{IssuerKey, email_claims},
     unlogged::without_log,
     world::{Answer, answer, furnish, mayfly_yaml, signing_request, write_authority},
@@ -312,3 +313,32 @@ async fn refused_requests_do_not_make_the_process_grow() {
 
 /// More than any cache or pool needs to fill; 200,000 were tried by hand.
 const REFUSED_REQUESTS: usize = 20_000;
+
+/// A full tile has 256 entries, here of 1 KB or so: 40 connections with 128 streams that nobody reads
+/// ask for more than a gigabyte of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nt_03_answers_that_nobody_reads_do_not_make_the_process_grow() {
+    // Memory without a bound ends the process, and not the machine.
+    let process = Process::start("ulimit -v 4000000; export RUST_LOG=warn;", |yaml| yaml).await;
+    for _ in 0..280 {
+        process.issue().await.chain();
+    }
+    let address = process.address;
+    let attack = ATTACKS.iter().find(|attack| attack.name == "h2 never-read streams").unwrap();
+    let mut attackers = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        attackers.spawn(async move {
+            loop {
+                let _ended = attack.mount(address).await;
+            }
+        });
+    }
+    let mut most = 0;
+    for _ in 0..40 {
+        process.issue().await.chain();
+        most = most.max(process.resident_bytes());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    attackers.shutdown().await;
+    assert!(most < 256 << 20, "{most} bytes");
+}

@@ -18,6 +18,8 @@ pub(super) async fn read(State(entry): State<Arc<Entry>>, Path(path): Path<Strin
     let Some(log) = entry.service.log() else {
         return refuse(&Malformed::UnknownPath);
     };
+    // It is never closed.
+    let _turn = entry.log_reads.acquire().await;
     match log.read(&path).await {
         Ok(Some(answer)) => respond(answer),
         Ok(None) => refuse(&Malformed::UnknownPath),

@@ -1,8 +1,14 @@
 //! Connections: accepted, bounded, and ended in good order.
 //!
 //! In: a listener and the routes. Out: served connections, HTTP/1.1 or HTTP/2 as the client
-//! speaks, behind TLS where there is an acceptor. Knows nothing of what is served. Every wait on a client has a limit, so that a slow or
-//! silent one costs a connection slot for a bounded time only (NT-03).
+//! speaks, behind TLS where there is an acceptor. Knows nothing of what is served. Every wait on a
+//! client has a limit, so that a slow or silent one costs a place for a bounded time only; where
+//! places run out, those that have waited longest go ([`crowd`]); and what belongs to no request is
+//! read at a bounded pace only ([`allowance`]) (NT-03).
+
+mod allowance;
+mod crowd;
+mod watched;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,25 +19,30 @@ use hyper_util::{
         conn::auto,
         graceful::{GracefulShutdown, Watcher},
     },
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
+use self::{
+    allowance::Metered,
+    crowd::{Crowd, Place},
+    watched::Watched,
+};
+
 /// What bounds the connections of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
-    /// Connections open at once; further ones wait in the kernel's queue.
+    /// Connections open at once; for a further one, one that waits has to go.
     pub open: usize,
     /// How long a request's header may take, from the end of the request before it.
     pub header_timeout: Duration,
-    /// How long a connection may be without a byte moving.
+    /// How long a connection may be without a request, or an answer without some of it being taken.
     pub idle_timeout: Duration,
     /// How long requests under way may take to finish once the server stops.
     pub stop_timeout: Duration,
@@ -45,18 +56,18 @@ pub async fn serve(
     bounds: ConnectionBounds,
     mut stop: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(bounds.open));
+    let crowd = Crowd::new(bounds.open);
     let protocols = protocols(bounds);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &crowd, bounds) => accepted,
             _ = stop.wait_for(|stopping| *stopping) => break,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, place)) => {
                 let connection =
-                    Connection { stream, slot, tls: tls.clone(), router: router.clone(), bounds };
+                    Connection { stream, place, tls: tls.clone(), router: router.clone(), bounds };
                 tokio::spawn(connection.serve(protocols.clone(), graceful.watcher()));
             }
             // No pause: whoever opens and resets connections would slow everyone else down.
@@ -64,9 +75,10 @@ pub async fn serve(
                 tracing::debug!(%error, "a client left before it was accepted");
             }
             // Out of file descriptors: the loop must live on (NT-08), and a pause keeps it from
-            // spinning while the cause lasts.
+            // spinning while the cause lasts. Those who only wait may well be the cause.
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
+                crowd.make_room();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -77,16 +89,17 @@ pub async fn serve(
     }
 }
 
+/// Accepts before there is a place: only a client that is there is worth another's.
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    crowd: &Arc<Crowd>,
+    bounds: ConnectionBounds,
+) -> io::Result<(TcpStream, Place)> {
     let (stream, _) = listener.accept().await?;
     // An answer is one small write: waiting to fill a segment would only delay it. It fails only
     // where the client is gone already, which the first read finds out.
     let _gone = stream.set_nodelay(true);
-    Ok((stream, slot))
+    Ok((stream, crowd.admit(bounds.header_timeout).await?))
 }
 
 fn is_of_one_client(error: &io::Error) -> bool {
@@ -110,6 +123,10 @@ fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .max_local_error_reset_streams(ERRORS_PER_CONNECTION)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(HEADER_LIMIT_BYTES)
         .keep_alive_interval(bounds.header_timeout)
         .keep_alive_timeout(bounds.header_timeout);
@@ -118,7 +135,7 @@ fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {
 
 struct Connection {
     stream: TcpStream,
-    slot: OwnedSemaphorePermit,
+    place: Place,
     tls: Option<TlsAcceptor>,
     router: Router,
     bounds: ConnectionBounds,
@@ -126,32 +143,41 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, protocols: auto::Builder<TokioExecutor>, watcher: Watcher) {
+        let member = Arc::clone(self.place.member());
         // hyper waits without limit for the bytes that tell HTTP/1.1 from HTTP/2, and for a
         // client that does not read its answer: the stream itself has to bound both.
         let mut stream = TimeoutStream::new(self.stream);
         stream.set_read_timeout(Some(self.bounds.idle_timeout));
         stream.set_write_timeout(Some(self.bounds.idle_timeout));
-        let stream = Box::pin(stream);
-        match self.tls {
-            None => talk(stream, self.router, &protocols, watcher).await,
-            Some(tls) => match timeout(self.bounds.header_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => talk(stream, self.router, &protocols, watcher).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
+        let stream = Metered::new(Box::pin(stream), Arc::clone(&member));
+        let routes = Watched::new(self.router, Arc::clone(&member));
+        let served = async {
+            match self.tls {
+                None => talk(stream, routes, &protocols, watcher).await,
+                Some(tls) => match timeout(self.bounds.header_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => talk(stream, routes, &protocols, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                },
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            reason = member.ended(self.bounds.idle_timeout) => {
+                tracing::debug!(%reason, "a connection was closed");
+            }
         }
-        drop(self.slot);
+        drop(self.place);
     }
 }
 
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
+    routes: Watched,
     protocols: &auto::Builder<TokioExecutor>,
     watcher: Watcher,
 ) {
-    let connection =
-        protocols.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = protocols.serve_connection(TokioIo::new(stream), routes);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(error = %error, "a connection ended early");
     }
@@ -160,4 +186,10 @@ async fn talk(
 /// Tokens may take 32 KiB of a header; the rest is for everything else.
 const HEADER_LIMIT_BYTES: u32 = 64 * 1024;
 const STREAMS_PER_CONNECTION: u32 = 128;
+/// Streams that break the protocol, before the connection does.
+const ERRORS_PER_CONNECTION: usize = 64;
+/// What a client may send of one body, and of all, before somebody reads it. A request is some 3 KB.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,102 @@
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    time::advance,
+};
+
+use super::*;
+use crate::api::http::server::crowd::{Crowd, Place};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client's end, ours, and the place that keeps the connection.
+async fn connection() -> (DuplexStream, Metered<DuplexStream>, Place) {
+    let crowd = Crowd::new(1);
+    let place = crowd.admit(PATIENCE).await.unwrap();
+    let (client, server) = duplex(1 << 20);
+    let metered = Metered::new(server, Arc::clone(place.member()));
+    (client, metered, place)
+}
+
+/// Reads until nothing comes or the connection breaks. With paused time, a wait is over as soon as
+/// nothing else happens.
+async fn read_for(stream: &mut Metered<DuplexStream>, time: Duration) -> (usize, bool) {
+    let (mut read_bytes, mut chunk) = (0, [0; 1024]);
+    let until = Instant::now() + time;
+    loop {
+        match tokio::time::timeout_at(until, stream.read(&mut chunk)).await {
+            Err(_) => return (read_bytes, false),
+            Ok(Err(_)) => return (read_bytes, true),
+            Ok(Ok(some)) => read_bytes += some,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nt_03_what_belongs_to_no_request_is_read_slowly_and_then_not_at_all() {
+    let (mut client, mut server, _place) = connection().await;
+    client.write_all(&[0; 1 << 20]).await.unwrap();
+    let began = Instant::now();
+    let (at_once, broken) = read_for(&mut server, Duration::from_millis(1)).await;
+    let burst = usize::try_from(BURST_BYTES).unwrap();
+    assert!(!broken && (burst..burst + 1024).contains(&at_once), "{at_once}");
+    let (then, broken) = read_for(&mut server, Duration::from_secs(60)).await;
+    assert!(broken, "a connection that only makes noise is ended");
+    assert!(began.elapsed() < PATIENCE + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(then <= 2 * 1024 * 11, "{then} bytes in {PATIENCE:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_requests_carry_is_read_without_a_pause() {
+    let (mut client, mut server, place) = connection().await;
+    let began = Instant::now();
+    for _ in 0..10_000 {
+        client.write_all(&[0; 1000]).await.unwrap();
+        let mut request = [0; 1000];
+        server.read_exact(&mut request).await.unwrap();
+        place.member().allowance.give_back(700);
+        place.member().allowance.answered(4000);
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_pauses_goes_on_as_soon_as_a_request_is_known() {
+    let (mut client, mut server, place) = connection().await;
+    client.write_all(&[0; 1 << 20]).await.unwrap();
+    read_for(&mut server, Duration::from_millis(1)).await;
+    let began = Instant::now();
+    let reading = tokio::spawn(async move {
+        let mut some = [0; 1];
+        server.read_exact(&mut some).await
+    });
+    tokio::task::yield_now().await;
+    place.member().allowance.give_back(10_000);
+    reading.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nt_03_a_request_that_is_taken_back_counts() {
+    let (_client, _server, place) = connection().await;
+    let allowance = &place.member().allowance;
+    let waker = Waker::noop();
+    let mut resets = 0;
+    while matches!(allowance.may_read(Instant::now(), waker), Verdict::Read) {
+        allowance.take(60);
+        allowance.give_back(100);
+        allowance.take(100 + 256);
+        resets += 1;
+    }
+    assert!(resets < 300, "{resets}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_allowance_fills_up_again_but_never_beyond_its_burst() {
+    let (mut client, mut server, _place) = connection().await;
+    client.write_all(&[0; 1 << 20]).await.unwrap();
+    read_for(&mut server, Duration::from_millis(1)).await;
+    advance(Duration::from_secs(3600)).await;
+    let (read_bytes, broken) = read_for(&mut server, Duration::from_millis(1)).await;
+    let burst = usize::try_from(BURST_BYTES).unwrap();
+    assert!(!broken && read_bytes < burst + 1024, "{read_bytes}");
+}
