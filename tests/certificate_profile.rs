@@ -16,7 +16,7 @@ use mayfly::{
     x509::{
         Certificate, ExtensionField, FulcioExtensions, Leaf, PublicKey, Serial, SubjectAltName,
         Template, Validity,
-        leaf::ExtensionId,
+        leaf::{ExtensionId, LeafExtension},
         lint::{self, Stage},
         template::{IssuerAlgorithm, LeafFields, LeafTbs},
     },
