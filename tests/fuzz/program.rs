@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| mayfly_fuzz::run(env!("CARGO_BIN_NAME"), input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    mayfly_fuzz::run(env!("CARGO_BIN_NAME"), input);
+});

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The body of `POST /api/v2/signingCert`.
-pub(crate) fn body_v2(input: &[u8]) {
+pub(crate) fn body_v2(input: &[u8]) -> bool {
     let request = post("/api/v2/signingCert").body(Body::from(input.to_vec()));
     let answer = answer(request.expect("a request"));
     if answer.status == 200 {
@@ -34,26 +34,30 @@ pub(crate) fn body_v2(input: &[u8]) {
         let chain = &json["signedCertificateEmbeddedSct"]["chain"]["certificates"];
         let leaf = chain[0].as_str().expect("a chain begins with its leaf");
         check_certificate(leaf.as_bytes());
+        true
     } else {
         check_refusal(&answer, token_in(input).as_deref());
+        false
     }
 }
 
 /// The body of `POST /api/v1/signingCert`, with a good token in the header.
-pub(crate) fn body_v1(input: &[u8]) {
+pub(crate) fn body_v1(input: &[u8]) -> bool {
     let request = post("/api/v1/signingCert")
         .header(header::AUTHORIZATION, format!("Bearer {}", world::good_token()))
         .body(Body::from(input.to_vec()));
     let answer = answer(request.expect("a request"));
     if answer.status == 201 {
         check_certificate(&answer.body);
+        true
     } else {
         check_refusal(&answer, Some(world::good_token()));
+        false
     }
 }
 
 /// The body of gRPC's `CreateSigningCertificate`, with a good token in the header.
-pub(crate) fn body_grpc(input: &[u8]) {
+pub(crate) fn body_grpc(input: &[u8]) -> bool {
     let request = post("/dev.sigstore.fulcio.v2.CA/CreateSigningCertificate")
         .version(Version::HTTP_2)
         .header(header::CONTENT_TYPE, "application/grpc")
@@ -69,6 +73,7 @@ pub(crate) fn body_grpc(input: &[u8]) {
         Some("8") => assert!(input.len() > BODY_BYTES),
         other => panic!("gRPC status {other:?}"),
     }
+    answer.grpc_status.as_deref() == Some("0")
 }
 
 fn post(path: &str) -> http::request::Builder {

@@ -13,14 +13,14 @@ use super::{
 };
 
 /// The length of a key in two bytes, the key, and a signature; or a CSR, if the length is 0.
-pub(crate) fn possession(input: &[u8]) {
+pub(crate) fn possession(input: &[u8]) -> bool {
     static IDENTITY: OnceLock<Identity> = OnceLock::new();
     let identity = IDENTITY.get_or_init(|| {
         let issuers = Issuers::golden();
         let token = issuers.verify(world::good_token()).expect("a good token");
         issuers.profiles.derive(token).expect("with an identity")
     });
-    let Some((key_bytes, rest)) = input.split_first_chunk() else { return };
+    let Some((key_bytes, rest)) = input.split_first_chunk() else { return false };
     let possession = match usize::from(u16::from_be_bytes(*key_bytes)) {
         0 => Possession::Csr(rest.to_vec()),
         key_bytes => {
@@ -29,10 +29,14 @@ pub(crate) fn possession(input: &[u8]) {
         }
     };
     match proof::check(&possession, identity) {
-        Ok(proven) => x509::check_key(proven.key()),
+        Ok(proven) => {
+            x509::check_key(proven.key());
+            true
+        }
         Err(error) => {
             let _ = error.fault();
             assert!(error.to_string().len() < 1024);
+            false
         }
     }
 }

@@ -20,8 +20,8 @@ use super::{
 };
 
 /// An issuer file, YAML or JSON.
-pub(crate) fn issuer_file(input: &[u8]) {
-    let Ok(text) = str::from_utf8(input) else { return };
+pub(crate) fn issuer_file(input: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(input) else { return false };
     swallow_panics_of_the_yaml_reader();
     // A folder that is not there, so that no key set is read from a file.
     let path = Path::new("/nonexistent/issuers.yaml");
@@ -35,16 +35,21 @@ pub(crate) fn issuer_file(input: &[u8]) {
                 assert_eq!(issuer.published.name.as_str(), issuer.settings.name);
                 assert!(!issuer.settings.client_id.is_empty());
             }
-            if let Err(errors) = file.for_serving() {
-                check_mistakes(&errors, text);
+            let served = file.for_serving();
+            if let Err(errors) = &served {
+                check_mistakes(errors, text);
             }
+            served.is_ok()
         }
-        Err(errors) => check_mistakes(&errors, text),
+        Err(errors) => {
+            check_mistakes(&errors, text);
+            false
+        }
     }
 }
 
 /// `mayfly.yaml`, beside an issuer file, a chain and keys that are good.
-pub(crate) fn server_file(input: &[u8]) {
+pub(crate) fn server_file(input: &[u8]) -> bool {
     thread_local! {
         static FOLDER: tempfile::TempDir = furnish();
     }
@@ -58,15 +63,19 @@ pub(crate) fn server_file(input: &[u8]) {
                 assert!(config.authorities.iter().all(|authority| !authority.chain.is_empty()));
                 assert!(config.limits.requests_in_flight > 0 && config.limits.deadline_ms > 0);
                 assert!(config.url.host().is_some());
+                true
             }
-            Err(errors) => check_mistakes(&errors, &String::from_utf8_lossy(input)),
+            Err(errors) => {
+                check_mistakes(&errors, &String::from_utf8_lossy(input));
+                false
+            }
         }
-    });
+    })
 }
 
 /// A template for names; then, from the second line on, the claims that are put into it.
-pub(crate) fn template(input: &[u8]) {
-    let Ok(text) = str::from_utf8(input) else { return };
+pub(crate) fn template(input: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(input) else { return false };
     let (text, claims) = text.split_once('\n').unwrap_or((text, "{}"));
     match Template::parse(text) {
         Ok(template) => assert_eq!(Template::parse(text), Ok(template)),
@@ -74,27 +83,32 @@ pub(crate) fn template(input: &[u8]) {
     }
     // The issuer file that it is put into has a limit of its own.
     if SanTemplate::parse(text).is_err() || text.len() > 32 << 10 {
-        return;
+        return false;
     }
-    let Ok(serde_json::Value::Object(claims)) = serde_json::from_str(claims) else { return };
+    let Ok(serde_json::Value::Object(claims)) = serde_json::from_str(claims) else {
+        return false;
+    };
     let mut payload = world::payload("email");
     let common = payload.as_object_mut().expect("a payload is an object");
     for (claim, value) in claims {
         common.entry(claim).or_insert(value);
     }
     let issuers = with_template(text);
-    let Ok(token) = issuers.verify(&world::sign(payload.to_string().as_bytes())) else { return };
-    let Ok(identity) = issuers.profiles.derive(token) else { return };
+    let token = issuers.verify(&world::sign(payload.to_string().as_bytes()));
+    let identity = token.ok().and_then(|token| issuers.profiles.derive(token).ok());
+    let Some(identity) = identity else { return false };
     oidc::check_identity(&identity);
     // Where the template writes the host out, no claim changes it.
     let (host, _) = text.split_once("{{").unwrap_or((text, ""));
     let written_out = host.strip_prefix("https://").is_some_and(|rest| rest.contains('/'));
     assert!(!written_out || identity.san().value().starts_with(host), "{:?}", identity.san());
+    true
 }
 
 /// A private key in a file, with and without a passphrase.
-pub(crate) fn key_file(input: &[u8]) {
+pub(crate) fn key_file(input: &[u8]) -> bool {
     let passphrase = Secret::from("fuzz".to_owned());
+    let mut taken = false;
     for passphrase in [None, Some(&passphrase)] {
         match keys::file::parse("file:a.pem", input, passphrase) {
             Ok(signer) => {
@@ -102,6 +116,7 @@ pub(crate) fn key_file(input: &[u8]) {
                 keys::VerifyingKey::parse_der(signer.public_key_der())
                     .expect("a key that verifies");
                 assert!(format!("{signer:?}").len() < 2048);
+                taken = true;
             }
             Err(error) => {
                 let text = error.to_string();
@@ -109,12 +124,13 @@ pub(crate) fn key_file(input: &[u8]) {
             }
         }
     }
+    taken
 }
 
 /// One line of text that means something by itself: a key URI, a time, the path of a tile, the
 /// name of a log's key, and the names that stand in certificates.
-pub(crate) fn names(input: &[u8]) {
-    let Ok(text) = str::from_utf8(input) else { return };
+pub(crate) fn names(input: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(input) else { return false };
     if let Ok(uri) = text.parse::<KeyUri>() {
         assert_eq!(uri.to_string().parse(), Ok(uri));
     }
@@ -137,16 +153,20 @@ pub(crate) fn names(input: &[u8]) {
         SubjectAltName::uri(text),
         SubjectAltName::username(subject, domain),
     ];
+    let mut taken = false;
     for san in sans.into_iter().flatten() {
         assert!(san.value().bytes().all(|byte| byte.is_ascii_graphic()), "{san:?}");
         assert!(san.value().len() <= text.len() + "!example.com".len());
+        taken = true;
     }
+    taken
 }
 
 /// Each mistake stands at a place of the file and is told in a bounded text.
 fn check_mistakes(errors: &ConfigErrors, text: &str) {
     assert!(!errors.mistakes().is_empty());
-    let lines = text.lines().count() + 2;
+    // YAML 1.1, 4.2: each of these ends a line.
+    let lines = 2 + text.matches(['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}']).count();
     for mistake in errors.mistakes() {
         if let Some(at) = mistake.at {
             assert!((1..=lines).contains(&at.line) && at.column >= 1, "{mistake} of {lines} lines");

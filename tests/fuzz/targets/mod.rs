@@ -13,8 +13,9 @@ mod oidc;
 mod world;
 mod x509;
 
-/// A target: its name, which is that of its folder in `tests/fuzz/corpus`, and what it runs.
-pub type Target = (&'static str, fn(&[u8]));
+/// A target: its name, which is that of its folder in `tests/fuzz/corpus`, and what it runs. That
+/// says whether the parser took the input.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All there are.
 pub const TARGETS: &[Target] = &[
@@ -43,12 +44,12 @@ pub const TARGETS: &[Target] = &[
     ("audit", log::audit),
 ];
 
-/// Runs the target of this name.
+/// Runs the target of this name. Whether its parser took the input.
 ///
 /// # Panics
 /// There is none, or the input shows a mistake in Mayfly.
-pub fn run(name: &str, input: &[u8]) {
+pub fn run(name: &str, input: &[u8]) -> bool {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     let (_, target) = target.unwrap_or_else(|| panic!("no target '{name}'"));
-    target(input);
+    target(input)
 }

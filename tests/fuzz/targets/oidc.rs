@@ -13,9 +13,11 @@ use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
 use super::world::{self, Issuers};
 
 /// The text of a token.
-pub(crate) fn token(input: &[u8]) {
-    let Ok(text) = str::from_utf8(input) else { return };
-    match Issuers::golden().verify(text) {
+pub(crate) fn token(input: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(input) else { return false };
+    let verified = Issuers::golden().verify(text);
+    let taken = verified.is_ok();
+    match verified {
         Ok(verified) => {
             assert!(text.len() <= MAX_TOKEN_BYTES && text.matches('.').count() == 2);
             assert!(!verified.subject().is_empty());
@@ -33,15 +35,19 @@ pub(crate) fn token(input: &[u8]) {
     if let Err(error) = challenge(text) {
         assert!(error.to_string().len() < 200);
     }
+    taken
 }
 
 /// The payload of a token that is well signed.
-pub(crate) fn claims(input: &[u8]) {
+pub(crate) fn claims(input: &[u8]) -> bool {
     let issuers = Issuers::golden();
     let token = world::sign(input);
     let verified = match issuers.verify(&token) {
         Ok(verified) => verified,
-        Err(error) => return check_refusal(&error, &token),
+        Err(error) => {
+            check_refusal(&error, &token);
+            return false;
+        }
     };
     let payload: Value = serde_json::from_slice(input).expect("what is taken is JSON");
     assert_eq!(Some(verified.claims().as_map()), payload.as_object());
@@ -52,13 +58,17 @@ pub(crate) fn claims(input: &[u8]) {
         Ok(identity) => {
             assert_eq!(identity.subject(), subject);
             check_identity(&identity);
+            true
         }
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
     }
 }
 
 /// A JWKS document.
-pub(crate) fn key_set(input: &[u8]) {
+pub(crate) fn key_set(input: &[u8]) -> bool {
     match KeySet::parse(input) {
         Ok(set) => {
             let document: Value = serde_json::from_slice(input).expect("what is taken is JSON");
@@ -69,13 +79,17 @@ pub(crate) fn key_set(input: &[u8]) {
                 ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|m| key.get(m).is_some())
             };
             assert!(!keys.iter().any(is_private));
+            true
         }
-        Err(error) => assert!(error.to_string().len() < 200),
+        Err(error) => {
+            assert!(error.to_string().len() < 200);
+            false
+        }
     }
 }
 
 /// A discovery document, of an issuer that is known.
-pub(crate) fn discovery(input: &[u8]) {
+pub(crate) fn discovery(input: &[u8]) -> bool {
     const ISSUER: &str = "https://accounts.example.com";
     match Provider::parse("https://accounts.example.com/x", input, ISSUER) {
         Ok(provider) => {
@@ -84,11 +98,13 @@ pub(crate) fn discovery(input: &[u8]) {
             assert_eq!(document["jwks_uri"], provider.jwks_uri);
             let names = document.get("id_token_signing_alg_values_supported");
             assert!(names.is_none_or(Value::is_array));
+            true
         }
         // Whatever stands there, a line of the log stays a line.
         Err(error) => {
             let text = error.to_string();
             assert!(text.len() < 4096 && !text.contains(char::is_control), "{text:?}");
+            false
         }
     }
 }

@@ -9,11 +9,14 @@ use spki::SubjectPublicKeyInfoRef;
 use x509_cert::request::CertReq;
 
 /// PEM of anything.
-pub(crate) fn pem(input: &[u8]) {
+pub(crate) fn pem(input: &[u8]) -> bool {
     let blocks = match pem::blocks(input) {
         Ok(blocks) => blocks,
         // At most a label of 64 bytes, twice, stands in it.
-        Err(error) => return assert!(error.to_string().len() < 256),
+        Err(error) => {
+            assert!(error.to_string().len() < 256);
+            return false;
+        }
     };
     assert!(pem::looks_like_pem(input) && !blocks.is_empty());
     assert!(blocks.iter().map(|block| block.der.len()).sum::<usize>() <= input.len());
@@ -23,10 +26,11 @@ pub(crate) fn pem(input: &[u8]) {
     for (block, again) in blocks.iter().zip(&again) {
         assert_eq!((&block.label, &*block.der), (&again.label, &*again.der));
     }
+    true
 }
 
 /// A client's public key, as PEM or as DER.
-pub(crate) fn spki(input: &[u8]) {
+pub(crate) fn spki(input: &[u8]) -> bool {
     match PublicKey::parse(input) {
         Ok(key) => {
             match pem::blocks(input) {
@@ -34,13 +38,17 @@ pub(crate) fn spki(input: &[u8]) {
                 Err(_) => assert_eq!(key.spki_der(), input),
             }
             check_key(&key);
+            true
         }
-        Err(error) => assert!(error.to_string().len() < 512),
+        Err(error) => {
+            assert!(error.to_string().len() < 512);
+            false
+        }
     }
 }
 
 /// A certification request, as PEM.
-pub(crate) fn csr(input: &[u8]) {
+pub(crate) fn csr(input: &[u8]) -> bool {
     match Csr::parse_and_verify(input) {
         Ok(csr) => {
             let blocks = pem::blocks(input).expect("what is taken is PEM");
@@ -48,13 +56,17 @@ pub(crate) fn csr(input: &[u8]) {
             let spki = request.info.public_key.to_der().expect("with a key");
             assert_eq!(csr.public_key().spki_der(), spki);
             check_key(csr.public_key());
+            true
         }
-        Err(error) => assert!(error.to_string().len() < 1024),
+        Err(error) => {
+            assert!(error.to_string().len() < 1024);
+            false
+        }
     }
 }
 
 /// A chain in PEM, or a certificate in DER, of an authority.
-pub(crate) fn certificate(input: &[u8]) {
+pub(crate) fn certificate(input: &[u8]) -> bool {
     let chain = match Certificate::parse_der(input) {
         Ok(certificate) => {
             assert_eq!(certificate.der(), input);
@@ -62,7 +74,10 @@ pub(crate) fn certificate(input: &[u8]) {
         }
         Err(_) => match Certificate::parse_pem_chain(input) {
             Ok(chain) => chain,
-            Err(error) => return assert!(error.to_string().len() < 512),
+            Err(error) => {
+                assert!(error.to_string().len() < 512);
+                return false;
+            }
         },
     };
     assert!(!chain.is_empty());
@@ -81,10 +96,11 @@ pub(crate) fn certificate(input: &[u8]) {
     for (certificate, issuer) in chain.iter().zip(chain.iter().skip(1)) {
         let _ = certificate.is_signed_by(issuer);
     }
+    true
 }
 
 /// A leaf certificate, by the reader of the server and by that of the client, who share no code.
-pub(crate) fn leaf(input: &[u8]) {
+pub(crate) fn leaf(input: &[u8]) -> bool {
     let presented = Presented::parse(input);
     if let Ok(presented) = &presented {
         assert_eq!(presented.der(), input);
@@ -94,7 +110,7 @@ pub(crate) fn leaf(input: &[u8]) {
     if let Ok(leaf) = Leaf::parse_tbs(input) {
         assert_eq!(leaf.tbs, input);
     }
-    let Ok(leaf) = Leaf::parse_certificate(input) else { return };
+    let Ok(leaf) = Leaf::parse_certificate(input) else { return false };
     for stage in [lint::Stage::Precertificate, lint::Stage::Certificate, lint::Stage::Unlogged] {
         let _ = lint::check(&leaf, stage, 600);
     }
@@ -111,6 +127,7 @@ pub(crate) fn leaf(input: &[u8]) {
         assert_eq!(presented.tbs_without_sct_list().expect("it has one"), logged);
         assert_eq!(presented.sct_list().ok().as_deref(), leaf.sct_list().ok());
     }
+    true
 }
 
 /// What every key promises that is taken: it has one encoding, and nobody can sign for it who
