@@ -53,14 +53,18 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, (Position, Fault)> {
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
-    let mut reader = Reader { parser, anchors: HashMap::new(), depth: 0, last: Position::START };
+    let mut reader =
+        Reader { parser, anchors: HashMap::new(), depth: 0, values: 0, last: Position::START };
     reader.document()
 }
 
 struct Reader<'r, 'b> {
     parser: Parser<&'r mut &'b [u8]>,
-    anchors: HashMap<String, Rc<Content>>,
+    /// What each names, and how many values that is.
+    anchors: HashMap<String, (Rc<Content>, usize)>,
     depth: usize,
+    /// Read until now, those behind an alias counted each time.
+    values: usize,
     last: Position,
 }
 
@@ -108,10 +112,12 @@ impl Reader<'_, '_> {
 
     fn node(&mut self, event: Event) -> Read<Node> {
         let at = position(&event.start_mark);
+        let values_before = self.values;
         let (anchor, content) = match event.data {
             EventData::Alias { anchor } => {
                 let known = self.anchors.get(&anchor).cloned();
-                let content = known.ok_or((at, Fault::UnknownAnchor { anchor }))?;
+                let (content, values) = known.ok_or((at, Fault::UnknownAnchor { anchor }))?;
+                self.count(at, values)?;
                 return Ok(Node { at, content });
             }
             EventData::Scalar { tag: Some(tag), .. }
@@ -129,10 +135,22 @@ impl Reader<'_, '_> {
                 return Err((at, Fault::Syntax { problem: "a value is missing".to_owned() }));
             }
         };
+        self.count(at, 1)?;
         let content = Rc::new(content);
         // Known only from here on, so that nothing can contain itself.
-        self.anchors.extend(anchor.map(|anchor| (anchor, Rc::clone(&content))));
+        let values = self.values - values_before;
+        self.anchors.extend(anchor.map(|anchor| (anchor, (Rc::clone(&content), values))));
         Ok(Node { at, content })
+    }
+
+    /// Aliases make a file mean more than its length says, and everything that they stand for is
+    /// looked at, and may be a mistake, each time.
+    fn count(&mut self, at: Position, values: usize) -> Read<()> {
+        self.values = self.values.saturating_add(values);
+        if self.values > MAX_VALUES {
+            return Err((at, Fault::TooManyValues { limit: MAX_VALUES }));
+        }
+        Ok(())
     }
 
     fn nested(&mut self, at: Position, read: fn(&mut Self) -> Read<Content>) -> Read<Content> {
@@ -197,3 +215,6 @@ pub(super) const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// Deeper than any configuration; bounds the recursion.
 const MAX_DEPTH: usize = 16;
+
+/// Keys and values; the public-good issuer file has some 600.
+const MAX_VALUES: usize = 100_000;

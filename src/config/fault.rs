@@ -112,6 +112,8 @@ pub enum Fault {
     SecondDocument,
     #[error("nested deeper than {limit} levels")]
     TooDeep { limit: usize },
+    #[error("more than {limit} values, those behind an alias counted wherever it stands")]
+    TooManyValues { limit: usize },
     #[error("'*{anchor}' names no anchor '&{anchor}' above it")]
     UnknownAnchor { anchor: String },
     #[error("the tag '{tag}' is not supported")]

@@ -254,8 +254,11 @@ impl Fields {
 pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Suggestion {
     // Letter case and the kind of dash are the commonest slips, and cost nothing here.
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
-    let word = plain(word);
+    // The distance costs the product of both lengths, and nobody mistypes a page.
+    let is_word = |text: &&str| text.len() <= MAX_WORD_BYTES;
+    let Some(word) = Some(word).filter(is_word).map(plain) else { return Suggestion(None) };
     let best = known
+        .filter(is_word)
         .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
         .min_by_key(|(distance, _)| *distance);
     // A third of the letters may differ, or one: more would be guessing.
@@ -312,3 +315,6 @@ pub(super) fn pascal_case(kebab: &str) -> String {
         })
         .collect()
 }
+
+/// Longer than any key or type, and than any name that is typed by hand.
+const MAX_WORD_BYTES: usize = 128;

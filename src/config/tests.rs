@@ -340,6 +340,40 @@ fn what_is_no_plain_yaml_is_refused_where_it_stands() {
 }
 
 #[test]
+fn nt_01_aliases_make_a_file_mean_no_more_than_its_limit() {
+    // Each line names the one above it ten times: ten thousand million values in 200 bytes.
+    let mut nested = "define:\n  - &a0 x\n".to_owned();
+    for level in 1..=10 {
+        let above = format!("*a{}", level - 1);
+        nested += &format!("  - &a{level} [{}]\n", [above.as_str(); 10].join(","));
+    }
+    assert_issuer_mistake(&nested, "7:38: more than 100000 values");
+
+    // A list of mistakes that a thousand issuers share would be a million of them.
+    let mut shared = format!("define: [&o [{}]]\noidc-issuers:\n", ["x"; 1000].join(","));
+    for issuer in 0..1000 {
+        shared += &format!("  https://a{issuer}.example.com: {{key-origins: *o}}\n");
+    }
+    assert_issuer_mistake(&shared, "more than 100000 values");
+
+    let lists = format!("a: [{}]", ["x"; 100_001].join(","));
+    assert_issuer_mistake(&lists, "more than 100000 values");
+}
+
+#[test]
+fn nt_01_no_word_is_looked_for_that_is_no_word() {
+    // The distance between two texts of 400 KiB would be looked for in 10^11 steps.
+    let (one, other) = ("a".repeat(400 << 10), "b".repeat(400 << 10));
+    let file = format!(
+        "oidc-issuers:\n  https://a.example.com:\n    issuer-url: https://a.example.com\n    \
+         client-id: sigstore\n    type: ci-provider\n    ci-provider: {one}\n\
+         ci-issuer-metadata:\n  ? {other}\n  : \
+         subject-alternative-name-template: https://a.example.com/{{{{ .a }}}}\n"
+    );
+    assert_issuer_mistake(&file, "ci-issuer-metadata has no such entry");
+}
+
+#[test]
 fn a_file_is_text_and_read_no_further_than_its_limit() {
     let directory = directory(SERVER, ISSUERS);
     let path = directory.path().join("issuers.yaml");

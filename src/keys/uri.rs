@@ -65,6 +65,10 @@ impl FromStr for KeyUri {
 impl fmt::Display for KeyUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // RFC 8089: what follows two slashes would be a host, so an empty one is written before.
+            Self::File(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "{FILE}://{}", path.display())
+            }
             Self::File(path) => write!(f, "{FILE}:{}", path.display()),
         }
     }
@@ -129,6 +133,15 @@ mod tests {
         assert_eq!(resolved.to_string(), "file:/etc/a.pem");
         let absolute = parsed("file:/a.pem").unwrap().resolved_in(Path::new("/etc"));
         assert_eq!(absolute.to_string(), "file:/a.pem");
+    }
+
+    /// Found by fuzzing: it was named `file://a.pem`, where `a.pem` would be a host.
+    #[test]
+    fn a_path_that_begins_with_two_slashes_keeps_its_name() {
+        let key = parsed("file:////a.pem").unwrap();
+        assert_eq!(key, KeyUri::File("//a.pem".into()));
+        assert_eq!(key.to_string(), "file:////a.pem");
+        assert_eq!(parsed(&key.to_string()), Ok(key));
     }
 
     #[test]

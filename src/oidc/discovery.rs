@@ -55,13 +55,19 @@ impl Discovery {
 
 /// What we read of a discovery document (section 3).
 #[derive(Debug, PartialEq, Eq)]
-struct Provider {
-    jwks_uri: String,
-    algorithms: AlgorithmSet,
+pub struct Provider {
+    /// Where it says that its keys are: any text, which nobody has admitted yet.
+    pub jwks_uri: String,
+    /// What it signs with.
+    pub algorithms: AlgorithmSet,
 }
 
 impl Provider {
-    fn parse(url: &str, bytes: &[u8], issuer: &str) -> Result<Self, FetchError> {
+    /// Reads the document of `issuer`, which came from `url`.
+    ///
+    /// # Errors
+    /// It is no discovery document, or that of another issuer.
+    pub fn parse(url: &str, bytes: &[u8], issuer: &str) -> Result<Self, FetchError> {
         let not = |reason| FetchError::NotDiscovery { url: url.to_owned(), reason };
         let document = json::parse_object(bytes, MAX_VALUES)
             .map_err(|_| not("it is not a JSON object without duplicate names"))?;

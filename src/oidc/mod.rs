@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 pub use algorithm::{AlgorithmSet, TokenAlgorithm};
 pub use claims::{MAX_CLOCK_SKEW_MS, MAX_TOKEN_LIFETIME_MS};
+pub use discovery::Provider;
 pub use error::{JsonFault, TokenError, TokenPart};
 pub use issuers::{IssuerState, IssuerStatus, IssuerTable, IssuerTableError};
 pub use keys::{KeySet, KeySetError};

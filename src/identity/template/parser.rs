@@ -121,29 +121,28 @@ impl Parser<'_> {
         Ok(())
     }
 
+    // Where a fault stands is counted from the start, so only once there is one.
+
     fn turn_to_else(&mut self) -> Result<(), TemplateError> {
-        let stray = self.fault(TemplateFault::Stray { word: "else" });
-        let frame = self.frames.last_mut();
-        match frame.and_then(|frame| Some((&mut frame.parts, frame.branch.as_mut()?))) {
-            Some((parts, branch)) if branch.then.is_none() => {
-                branch.then = Some(std::mem::take(parts));
-                Ok(())
-            }
-            _ => Err(stray),
-        }
+        let turned = self.frames.last_mut().and_then(|Frame { parts, branch }| {
+            let branch = branch.as_mut().filter(|branch| branch.then.is_none())?;
+            branch.then = Some(std::mem::take(parts));
+            Some(())
+        });
+        turned.ok_or_else(|| self.fault(TemplateFault::Stray { word: "else" }))
     }
 
     fn close_if(&mut self) -> Result<(), TemplateError> {
-        let stray = self.fault(TemplateFault::Stray { word: "end" });
-        let without_else = self.fault(TemplateFault::IfWithout { word: "else" });
+        let stray = TemplateFault::Stray { word: "end" };
         if self.frames.len() < 2 {
-            return Err(stray);
+            return Err(self.fault(stray));
         }
         let Some(Frame { parts: otherwise, branch: Some(branch) }) = self.frames.pop() else {
-            return Err(stray);
+            return Err(self.fault(stray));
         };
         let Branch { claim, equals, then } = branch;
-        let then = then.ok_or(without_else)?;
+        let without_else = TemplateFault::IfWithout { word: "else" };
+        let then = then.ok_or_else(|| self.fault(without_else))?;
         self.push(Part::Choice { claim, equals, then, otherwise });
         Ok(())
     }

@@ -122,6 +122,18 @@ fn everything_outside_the_subset_is_refused_at_load_with_its_position() {
     }
 }
 
+/// Found by fuzzing: where a fault would stand was counted at each `else` and `end`, so that this
+/// took minutes.
+#[test]
+fn nt_07_a_mebibyte_of_choices_is_read_in_one_pass() {
+    let choice = "{{ if eq .a \"b\" }}{{ else }}{{ end }}";
+    let text = choice.repeat((1 << 20) / choice.len());
+    assert_eq!(Template::parse(&text).unwrap().parts.len(), (1 << 20) / choice.len());
+    let at = text.len() + 1;
+    let stray = TemplateFault::Stray { word: "end" };
+    assert_eq!(Template::parse(&(text + "{{ end }}")), Err(TemplateError { at, fault: stray }));
+}
+
 proptest::proptest! {
     #[test]
     fn no_template_text_panics(text in "[{}. ifeqndlsax()\"/-]{0,40}") {
