@@ -294,10 +294,10 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
     }
 }
 
-/// Each rule once: a leaf that is good but for one thing.
-#[test]
-fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
-    type Change = fn(&mut Leaf<'_>);
+type Change = fn(&mut Leaf<'_>);
+
+/// What the lint says, and what was done to a good leaf.
+fn broken_leaves() -> [(&'static str, Change); 31] {
     fn named<'l, 'a>(leaf: &'l mut Leaf<'a>, oid: &str) -> &'l mut LeafExtension<'a> {
         leaf.extensions.iter_mut().find(|extension| extension.id.to_string() == oid).unwrap()
     }
@@ -310,7 +310,7 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
     let san = "its subject alternative name is missing";
     let ski = "its subject key identifier is missing";
     let aki = "its authority key identifier is missing";
-    let rules: [(&str, Change); 31] = [
+    [
         ("it is not an X.509 v3", |leaf| leaf.version = 1),
         ("its serial number is not", |leaf| leaf.serial = &[0; 20]),
         ("its serial number is not", |leaf| leaf.serial = &[1; 19]),
@@ -357,12 +357,17 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
         ("extension 2.5.29.19 does not", |leaf| {
             named(leaf, TRIGGER).id = ExtensionId::new(b"\x55\x1d\x13")
         }),
-    ];
+    ]
+}
+
+/// Each rule once: a leaf that is good but for one thing.
+#[test]
+fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
     let ca = TestCa::new(SignatureAlgorithm::EcdsaP256Sha256);
     let tbs = Choice::plain().tbs(&ca.template).precertificate_tbs();
     let good = Leaf::parse_tbs(&tbs).unwrap();
     lint::check(&good, Stage::Precertificate, 600).unwrap();
-    for (index, (expected, change)) in rules.into_iter().enumerate() {
+    for (index, (expected, change)) in broken_leaves().into_iter().enumerate() {
         let mut leaf = good.clone();
         change(&mut leaf);
         let broken = lint::check(&leaf, Stage::Precertificate, 600).unwrap_err().to_string();

@@ -8,6 +8,7 @@
 
 mod allowance;
 mod crowd;
+mod detained;
 mod watched;
 
 use std::{io, sync::Arc, time::Duration};
@@ -20,6 +21,7 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -31,7 +33,8 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{
     allowance::Metered,
-    crowd::{Crowd, Place},
+    crowd::{Crowd, Ended, Place},
+    detained::{detain, lend},
     watched::Watched,
 };
 
@@ -57,6 +60,11 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let crowd = Crowd::new(bounds.open);
+    // Inherited by every connection. By itself the kernel takes megabytes of answers that nobody
+    // reads, for each of them.
+    if let Err(error) = set_socket_send_buffer_size(&listener, SOCKET_BUFFER_BYTES) {
+        tracing::warn!(%error, "the kernel's buffers for answers have its own size");
+    }
     let protocols = protocols(bounds);
     let graceful = GracefulShutdown::new();
     loop {
@@ -149,26 +157,49 @@ impl Connection {
         let mut stream = TimeoutStream::new(self.stream);
         stream.set_read_timeout(Some(self.bounds.idle_timeout));
         stream.set_write_timeout(Some(self.bounds.idle_timeout));
-        let stream = Metered::new(Box::pin(stream), Arc::clone(&member));
+        let (stream, returned) = lend(Box::pin(stream));
+        let stream = Metered::new(stream, Arc::clone(&member));
         let routes = Watched::new(self.router, Arc::clone(&member));
         let served = async {
             match self.tls {
                 None => talk(stream, routes, &protocols, watcher).await,
                 Some(tls) => match timeout(self.bounds.header_timeout, tls.accept(stream)).await {
                     Ok(Ok(stream)) => talk(stream, routes, &protocols, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        Conduct::Kept
+                    }
+                    Err(_) => {
+                        tracing::debug!("a TLS handshake took too long");
+                        Conduct::Kept
+                    }
                 },
             }
         };
-        tokio::select! {
-            () = served => {}
+        let conduct = tokio::select! {
+            conduct = served => conduct,
             reason = member.ended(self.bounds.idle_timeout) => {
                 tracing::debug!(%reason, "a connection was closed");
+                match reason {
+                    Ended::HeldTooMuch => Conduct::BrokeABound,
+                    Ended::PlaceNeeded | Ended::Idle => Conduct::Kept,
+                }
             }
+        };
+        if conduct == Conduct::BrokeABound
+            && let Ok(stream) = returned.await
+        {
+            detain(stream, &member, self.bounds.header_timeout).await;
         }
         drop(self.place);
     }
+}
+
+/// How a client behaved until its connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conduct {
+    Kept,
+    BrokeABound,
 }
 
 async fn talk(
@@ -176,11 +207,39 @@ async fn talk(
     routes: Watched,
     protocols: &auto::Builder<TokioExecutor>,
     watcher: Watcher,
-) {
+) -> Conduct {
     let connection = protocols.serve_connection(TokioIo::new(stream), routes);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error = %error, "a connection ended early");
+    match watcher.watch(connection).await {
+        Ok(()) => Conduct::Kept,
+        Err(error) => {
+            tracing::debug!(error = %error, "a connection ended early");
+            conduct(&*error)
+        }
     }
+}
+
+/// What cannot be read as HTTP/1.1, came too late or ended in the midst has cost little, and the
+/// client of the first two has its answer. What is left is HTTP/2 that breaks its rules, and more
+/// bytes than requests need.
+fn conduct(error: &(dyn std::error::Error + 'static)) -> Conduct {
+    let causes = || std::iter::successors(Some(error), |error| error.source());
+    let is_harmless = |error: &hyper::Error| {
+        error.is_parse() || error.is_timeout() || error.is_incomplete_message()
+    };
+    let has_left = |error: &io::Error| {
+        is_of_one_client(error)
+            || matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::NotConnected
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::UnexpectedEof
+            )
+    };
+    let kept = causes().any(|cause| {
+        cause.downcast_ref().is_some_and(is_harmless) || cause.downcast_ref().is_some_and(has_left)
+    });
+    if kept { Conduct::Kept } else { Conduct::BrokeABound }
 }
 
 /// Tokens may take 32 KiB of a header; the rest is for everything else.
@@ -192,4 +251,7 @@ const ERRORS_PER_CONNECTION: usize = 64;
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// The largest answer, a tile of 256 entries, in two or three turns; the kernel takes it twice, for
+/// what it keeps beside it.
+const SOCKET_BUFFER_BYTES: usize = 128 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

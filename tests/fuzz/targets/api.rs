@@ -12,9 +12,10 @@ use mayfly::{
     audit::AuditLog,
     ca::{self, CaSet},
     config::IssuerFile,
-    issue::{Bounds, Generation, Service},
+    issue::{Bounds, Generation, Records, Service},
     keys,
-    policy::Policy,
+    policy::{ClientAlgorithms, Policy},
+    telemetry::metrics::Metrics,
     x509::{Certificate, Leaf},
 };
 use serde_json::Value;
@@ -67,8 +68,8 @@ pub(crate) fn body_grpc(input: &[u8]) -> bool {
     assert_eq!(answer.status, 200, "gRPC has its own status");
     match answer.grpc_status.as_deref() {
         Some("0") => assert!(answer.body.len() > 500),
-        // INVALID_ARGUMENT, or UNAUTHENTICATED.
-        Some("3" | "16") => assert!(answer.body.is_empty()),
+        // INVALID_ARGUMENT, UNIMPLEMENTED for a compressed message, or UNAUTHENTICATED.
+        Some("3" | "12" | "16") => assert!(answer.body.is_empty()),
         // RESOURCE_EXHAUSTED.
         Some("8") => assert!(input.len() > BODY_BYTES),
         other => panic!("gRPC status {other:?}"),
@@ -107,11 +108,13 @@ impl Server {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let audit_path = folder.path().join("audit.jsonl");
         let audit = AuditLog::open(&audit_path).expect("an audit log");
-        let generation = runtime.block_on(generation());
+        let metrics = Arc::new(Metrics::new());
+        let generation = runtime.block_on(generation(&metrics));
+        let records = Records { audit: Arc::new(audit), metrics };
         let deadline = Duration::from_secs(3600);
         let bounds = Bounds { in_flight: 4, deadline };
         let clock = Arc::new(StandingClock);
-        let service = Service::new(generation, None, Arc::new(audit), clock, bounds);
+        let service = Service::new(generation, None, records, clock, bounds);
         let bounds = RequestBounds { body_bytes: BODY_BYTES, body_timeout: deadline };
         let router = TowerToHyperService::new(router(Arc::new(service), bounds));
         let audit = File::options().write(true).open(audit_path).expect("the audit log's file");
@@ -141,7 +144,7 @@ impl Server {
 }
 
 /// The development CA, which everyone has, the golden issuers, and no log.
-async fn generation() -> Generation {
+async fn generation(metrics: &Metrics) -> Generation {
     let file = IssuerFile::parse(&world::issuer_file(), "issuers.json".as_ref());
     let (_, profiles) = file.expect("a good file").for_serving().expect("that can be served");
     let key = include_bytes!("../../../keys-dev/issuing.pem");
@@ -151,12 +154,16 @@ async fn generation() -> Generation {
     let issuer = Arc::new(issuer.expect("key and chain that fit"));
     let authority = ca::Authority { issuer, activate: None, retire: None };
     let issuers = Arc::clone(&Issuers::golden().table);
+    let published = profiles.published().iter();
+    let counters = metrics
+        .issuers(published.map(|issuer| (issuer.name.as_str(), issuer.issuer_type.as_str())));
     Generation {
         refresh: issuers.spawn_refresh(),
         issuers,
         profiles,
-        policy: Policy::unrestricted(),
+        policy: Policy::new(ClientAlgorithms::default()),
         ca: CaSet::new(vec![authority]).expect("one authority is a set"),
+        counters,
     }
 }
 

@@ -61,6 +61,10 @@ pub(super) struct Member {
     /// Begun, whole or not, and not answered.
     requests: AtomicUsize,
     leaving: AtomicBool,
+    /// It has to leave because of what it makes the server keep.
+    holds_too_much: AtomicBool,
+    /// Nobody serves it any more; only its place is still taken.
+    detained: AtomicBool,
     leave: Notify,
     pub(super) allowance: Allowance,
 }
@@ -70,6 +74,8 @@ pub(super) struct Member {
 pub(super) enum Ended {
     #[error("its place was needed")]
     PlaceNeeded,
+    #[error("too much had to be kept for it")]
+    HeldTooMuch,
     #[error("nothing was asked or taken for too long")]
     Idle,
 }
@@ -113,7 +119,10 @@ impl Crowd {
         let leaving = members.values().filter(|member| member.is_leaving()).count();
         let now_us = self.now_us();
         let staying = members.values().filter(|member| member.can_leave(now_us));
-        send_away(staying, self.leave_at_once.saturating_sub(leaving), Member::moved_us);
+        let count = self.leave_at_once.saturating_sub(leaving);
+        for member in first(staying, count, Member::moved_us) {
+            member.send_away();
+        }
     }
 
     fn seat(self: &Arc<Self>, place: OwnedSemaphorePermit, patience: Duration) -> Place {
@@ -125,6 +134,8 @@ impl Crowd {
             held_bytes: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
+            holds_too_much: AtomicBool::new(false),
+            detained: AtomicBool::new(false),
             leave: Notify::new(),
             allowance: Allowance::new(Instant::now(), patience),
         });
@@ -146,7 +157,8 @@ impl Crowd {
         }
         self.warn();
         let members = self.members();
-        let staying = || members.values().filter(|member| !member.is_leaving());
+        // What is kept for one that is detained is on its way out already.
+        let staying = || members.values().filter(|one| !one.is_leaving() && !one.is_detained());
         let held: usize = staying().map(|member| member.held_bytes.load(Ordering::Relaxed)).sum();
         if held > HELD_BYTES {
             let share = staying().count().div_ceil(LEAVING_SHARE);
@@ -155,7 +167,10 @@ impl Crowd {
                 let held_bytes = member.held_bytes.load(Ordering::Relaxed);
                 (held_bytes.leading_zeros(), member.moved_us())
             };
-            send_away(staying(), share, most);
+            for member in first(staying(), share, most) {
+                member.holds_too_much.store(true, Ordering::Relaxed);
+                member.send_away();
+            }
         }
     }
 
@@ -180,20 +195,17 @@ impl Crowd {
 }
 
 /// `count` of them, the first by `order`.
-fn send_away<'a, Key: Ord>(
+fn first<'a, Key: Ord>(
     members: impl Iterator<Item = &'a Arc<Member>>,
     count: usize,
     order: impl Fn(&Member) -> Key,
-) {
+) -> impl Iterator<Item = &'a Arc<Member>> {
     let mut members: Vec<_> = members.map(|member| (order(member), member)).collect();
     if count < members.len() {
         members.select_nth_unstable_by(count, |(one, _), (other, _)| one.cmp(other));
         members.truncate(count);
     }
-    for (_, member) in members {
-        member.leaving.store(true, Ordering::Relaxed);
-        member.leave.notify_one();
-    }
+    members.into_iter().map(|(_, member)| member)
 }
 
 impl Place {
@@ -212,9 +224,24 @@ impl Member {
     /// Resolves when the connection has to end.
     pub(super) async fn ended(&self, idle_timeout: Duration) -> Ended {
         tokio::select! {
-            () = self.leave.notified() => Ended::PlaceNeeded,
+            () = self.leave.notified() => self.why_it_leaves(),
             () = self.idle_for(idle_timeout) => Ended::Idle,
         }
+    }
+
+    fn why_it_leaves(&self) -> Ended {
+        if self.holds_too_much.load(Ordering::Relaxed) {
+            Ended::HeldTooMuch
+        } else {
+            Ended::PlaceNeeded
+        }
+    }
+
+    /// Nobody serves it any more: resolves when its place is needed.
+    pub(super) async fn detained(&self) {
+        self.detained.store(true, Ordering::Relaxed);
+        self.leaving.store(false, Ordering::Relaxed);
+        self.leave.notified().await;
     }
 
     async fn idle_for(&self, idle_timeout: Duration) {
@@ -273,6 +300,11 @@ impl Member {
         held <= HELD_AT_MOST_BYTES
     }
 
+    /// Whether there is room for more answers.
+    pub(super) fn has_room(&self) -> bool {
+        self.crowd.held_bytes.load(Ordering::Relaxed) <= HELD_AT_MOST_BYTES
+    }
+
     /// It is free again.
     pub(super) fn release(&self, bytes: usize) {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -287,6 +319,16 @@ impl Member {
     fn can_leave(&self, now_us: u64) -> bool {
         let has_settled = self.moved_us() + SETTLING_US <= now_us;
         has_settled && self.at_work.load(Ordering::Relaxed) == 0 && !self.is_leaving()
+    }
+
+    fn send_away(&self) {
+        self.detained.store(false, Ordering::Relaxed);
+        self.leaving.store(true, Ordering::Relaxed);
+        self.leave.notify_one();
+    }
+
+    fn is_detained(&self) -> bool {
+        self.detained.load(Ordering::Relaxed)
     }
 
     fn is_leaving(&self) -> bool {

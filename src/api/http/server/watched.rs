@@ -47,7 +47,8 @@ impl Service<Request<Incoming>> for Watched {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let may_be_asked_again = request.method() == Method::GET;
         let asked = Arc::new(Asked::new(Arc::clone(&self.member), header_bytes(&request)));
-        if !asked.has_room {
+        // Before the work of answering, and again with what was the answer's size.
+        if !asked.has_room || may_be_asked_again && !self.member.has_room() {
             return Box::pin(async move { Ok(asked.refuse()) });
         }
         if request.body().is_end_stream() {
