@@ -80,7 +80,13 @@ fn csr(mayfly: &Mayfly, name: &str, options: &[&str]) -> PathBuf {
         "-addext",
         "extendedKeyUsage=serverAuth",
     ];
-    openssl(&wishes).success();
+    // Each kind of key with its own hash, as `client-signing-algorithms` has it by default.
+    let hash: &[&str] = match name {
+        "p384" => &["-sha384"],
+        "p521" => &["-sha512"],
+        _ => &[],
+    };
+    openssl(&[&wishes[..], hash].concat()).success();
     csr
 }
 

@@ -1,13 +1,12 @@
 //! `GET /config` and `GET /readyz` on the private port, and one id through everything that tells
 //! of a request.
 
-use std::fs;
+use std::{cell::RefCell, fs, io, sync::Once};
 
 use serde_json::{Value, json};
 
 use crate::{
     grpc::{self, v2::ca_client::CaClient},
-    secrecy::Logged,
     tls,
     token::{email_claims, with},
     world::{Answer, EMAIL_ISSUER, World, answer, load},
@@ -109,10 +108,7 @@ async fn readiness_and_metrics_tell_when_the_tls_certificate_ends() {
 
 #[tokio::test]
 async fn one_id_stands_in_answer_log_and_audit() {
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    listen_to_this_thread();
     let world = World::start().await;
     let good = world.issuer_key.sign(&email_claims());
     let expired = world.issuer_key.sign(&with(email_claims(), json!({ "exp": 1 })));
@@ -137,7 +133,8 @@ async fn one_id_stands_in_answer_log_and_audit() {
     let refused = client.create_signing_certificate(grpc::request("", "jane@example.com")).await;
     requests.push((id(refused.unwrap_err().metadata()), &["refused"]));
 
-    let (log, audit) = (logged.text(), world.audit_lines());
+    let (log, audit) = (HEARD.with_borrow(Clone::clone).unwrap(), world.audit_lines());
+    let log = String::from_utf8(log).unwrap();
     for (id, events) in requests {
         assert_eq!(id.len(), 32);
         let named = format!("request={id}");
@@ -146,5 +143,34 @@ async fn one_id_stands_in_answer_log_and_audit() {
         let of_this = audit.iter().filter(|line| line["request"] == id.as_str());
         let told: Vec<&str> = of_this.map(|line| line["event"].as_str().unwrap()).collect();
         assert_eq!(told, events, "{id}");
+    }
+}
+
+thread_local! {
+    /// What was logged on this thread, on which the whole server of a test runs.
+    static HEARD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// One subscriber for the whole process: with one for this thread only, another test that meets a
+/// log line first would decide that nobody listens to it.
+fn listen_to_this_thread() {
+    static LISTENING: Once = Once::new();
+    HEARD.set(Some(Vec::new()));
+    LISTENING.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Ear);
+        tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+    });
+}
+
+struct Ear;
+
+impl io::Write for Ear {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        HEARD.with_borrow_mut(|heard| heard.iter_mut().for_each(|it| it.extend_from_slice(bytes)));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

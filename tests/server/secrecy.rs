@@ -116,10 +116,10 @@ async fn nt_60_nothing_is_logged_of_tokens_and_proofs_at_any_level() {
 
 /// What was logged, in memory.
 #[derive(Clone, Default)]
-pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
+struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl Logged {
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
