@@ -11,12 +11,13 @@ use crate::{
     telemetry::metrics::{CallResult, Metrics},
 };
 
+#[expect(dead_code, reason = "the tests under tests/ use the rest")]
 #[path = "../../../tests/support/softhsm.rs"]
 mod softhsm;
 
 use softhsm::{PIN, SoftHsm};
 
-/// Runs the test `name` again where the token is seen; `None` there, and the token here.
+/// Runs the test `name` again where the token is seen; whether this is the process outside.
 fn outside(name: &str, set_up: impl FnOnce(&SoftHsm)) -> bool {
     if std::env::var_os(softhsm::VARIABLE).is_some() {
         return false;
@@ -189,8 +190,7 @@ fn a_lost_session_and_a_lost_login_are_made_good_within_one_signature() {
         assert_eq!(series.calls(CallResult::Unavailable), 1);
         // The token closes a session on its own, as after a time without use.
         let taken = token.idle().pop().unwrap();
-        let handle_only = Seat { key: taken.key, session: taken.session };
-        handle_only.session.close().unwrap();
+        taken.session.close().unwrap();
         remote.sign(b"m").await.unwrap();
     });
 }
