@@ -206,6 +206,7 @@ impl<B: Backend> Remote<B> {
     fn error_of(&self, failure: Failure) -> SignError {
         let key = self.name.clone();
         if matches!(failure, Failure::BadSignature) {
+            tracing::error!(key, "the service behind the key answered with what is no signature");
             return SignError::BadSignature { key };
         }
         let refused =
@@ -232,14 +233,7 @@ impl<B: Backend> Signer for Remote<B> {
     }
 
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, SignError>> {
-        Box::pin(async move {
-            let outcome = self.sign_in_time(message).await;
-            if let Err(error) = &outcome {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "a key elsewhere did not sign");
-            }
-            outcome
-        })
+        Box::pin(self.sign_in_time(message))
     }
 }
 

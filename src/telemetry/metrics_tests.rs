@@ -153,6 +153,9 @@ fn the_order_of_kinds_and_steps_is_that_of_their_declaration() {
     for (position, key) in KeyKind::ALL.into_iter().enumerate() {
         assert_eq!(key as usize, position);
     }
+    for (position, result) in CallResult::ALL.into_iter().enumerate() {
+        assert_eq!(result as usize, position);
+    }
     for (position, step) in Step::ALL.into_iter().enumerate() {
         assert_eq!(step as usize, position);
     }

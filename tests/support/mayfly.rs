@@ -41,18 +41,13 @@ impl CaKey {
 
 /// The public half of a key that rcgen does not hold.
 struct KeyOnToken {
-    spki_der: Vec<u8>,
+    point: Vec<u8>,
     ca: CaKey,
 }
 
 impl PublicKeyData for KeyOnToken {
-    /// The point, with which a SubjectPublicKeyInfo of an elliptic curve ends.
     fn der_bytes(&self) -> &[u8] {
-        let length = match self.ca {
-            CaKey::P256 => 65,
-            CaKey::P384 => 97,
-        };
-        &self.spki_der[self.spki_der.len() - length..]
+        &self.point
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
@@ -92,7 +87,7 @@ impl Mayfly {
         let (uri, pin) = (softhsm::uri(object), hsm.pin_file());
         let key = format!("key: {uri}\n    passphrase: file:{}", pin.display());
         fs::write(configuration, text.replace("key: file:keys/issuing.pem", &key)).unwrap();
-        let issuing_key = KeyOnToken { spki_der: hsm.public_key_der(object), ca };
+        let issuing_key = KeyOnToken { point: hsm.public_point(object), ca };
         hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);
         Self::on(directory, url, vec![(softhsm::VARIABLE, hsm.configuration())])
     }

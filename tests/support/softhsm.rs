@@ -4,11 +4,7 @@
 //! keys. SoftHSM finds its configuration by a variable of the environment, and this process has
 //! other tests: so whoever uses the token is another process.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
@@ -64,12 +60,13 @@ impl SoftHsm {
         self.tool(&["--delete-object", "--type", "privkey", "--label", object]);
     }
 
-    /// DER SubjectPublicKeyInfo of a key.
-    pub(crate) fn public_key_der(&self, object: &str) -> Vec<u8> {
-        let file = self.directory.path().join(format!("{object}.der"));
-        let out = file.to_str().unwrap();
-        self.tool(&["--read-object", "--type", "pubkey", "--label", object, "-o", out]);
-        fs::read(file).unwrap()
+    /// The public key of an elliptic curve key: its uncompressed point.
+    pub(crate) fn public_point(&self, object: &str) -> Vec<u8> {
+        let said = self.tool(&["--list-objects", "--type", "pubkey", "--label", object]);
+        let point = said.lines().find_map(|line| line.trim().strip_prefix("EC_POINT:")).unwrap();
+        let wrapped = hex::decode(point.trim()).unwrap();
+        // 04, a length of one byte, and the point, which begins with 04 too.
+        wrapped[2..].to_vec()
     }
 
     /// The token is taken out: its files are elsewhere.
@@ -89,13 +86,13 @@ impl SoftHsm {
     }
 
     /// Runs pkcs11-tool on the token, logged in.
-    pub(crate) fn tool(&self, arguments: &[&str]) {
+    pub(crate) fn tool(&self, arguments: &[&str]) -> String {
         let login = ["--token-label", TOKEN, "--login", "--pin", PIN];
         let module = ["--module", MODULE];
-        self.run("pkcs11-tool", &[&module[..], &login[..], arguments].concat());
+        self.run("pkcs11-tool", &[&module[..], &login[..], arguments].concat())
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
         let outcome = Command::new(program)
             .args(arguments)
             .env(VARIABLE, self.configuration())
@@ -103,6 +100,7 @@ impl SoftHsm {
             .unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs it"));
         let said = String::from_utf8_lossy(&outcome.stderr);
         assert!(outcome.status.success(), "{program} {arguments:?}: {said}");
+        String::from_utf8(outcome.stdout).unwrap()
     }
 }
 
@@ -111,13 +109,9 @@ pub(crate) fn uri(object: &str) -> String {
     format!("pkcs11:token={TOKEN};object={object}?module-path={MODULE}")
 }
 
-/// Whether the module is where Debian puts it.
-pub(crate) fn module() -> &'static Path {
-    Path::new(MODULE)
-}
-
 /// Where SoftHSM looks for its configuration.
 pub(crate) const VARIABLE: &str = "SOFTHSM2_CONF";
 pub(crate) const TOKEN: &str = "mayfly";
 pub(crate) const PIN: &str = "1234-secret-pin";
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+/// Where Debian puts it.
+pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";

@@ -104,6 +104,20 @@ impl Module {
 
 #[cfg(test)]
 impl Module {
+    pub(super) fn generate_without_sign(&self, wanted: &TokenMatch, pin: &str, label: &str) {
+        use cryptoki::{mechanism::Mechanism, object::Attribute};
+        use der::Encode as _;
+        let session = self.context.open_rw_session(self.slot(wanted).unwrap()).unwrap();
+        session.login(UserType::User, Some(&cryptoki::types::AuthPin::new(pin.into()))).unwrap();
+        let curve = const_oid::db::rfc5912::SECP_256_R_1.to_der().unwrap();
+        let id = Attribute::Id(vec![0x77]);
+        let public = [Attribute::Token(true), Attribute::EcParams(curve), id.clone()];
+        let label = Attribute::Label(label.into());
+        let private =
+            [Attribute::Token(true), Attribute::Private(true), Attribute::Sign(false), label, id];
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
+    }
+
     pub(super) fn change_pin(&self, wanted: &TokenMatch, old: &str, new: &str) {
         let pin = |text: &str| cryptoki::types::AuthPin::new(text.into());
         let session = self.context.open_rw_session(self.slot(wanted).unwrap()).unwrap();
