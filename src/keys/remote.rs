@@ -157,11 +157,14 @@ impl<B: Backend> Remote<B> {
         let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
             return Err(Failure::Crowded);
         };
-        if !self.breaker.admits(Instant::now()) {
+        let begun = Instant::now();
+        if begun >= deadline {
+            return Err(Failure::Crowded);
+        }
+        if !self.breaker.admits(begun) {
             self.series.rejected();
             return Err(Failure::LeftAlone);
         }
-        let begun = Instant::now();
         let until = deadline.min(begun + self.bounds.attempt);
         let outcome = match timeout_at(until, self.backend.sign_digest(digest)).await {
             Ok(Ok(answer)) => self.verified(message, answer).ok_or(Failure::BadSignature),

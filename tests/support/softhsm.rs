@@ -62,9 +62,15 @@ impl SoftHsm {
 
     /// The public key of an elliptic curve key: its uncompressed point.
     pub(crate) fn public_point(&self, object: &str) -> Vec<u8> {
-        let said = self.tool(&["--list-objects", "--type", "pubkey", "--label", object]);
-        let point = said.lines().find_map(|line| line.trim().strip_prefix("EC_POINT:")).unwrap();
-        let wrapped = hex::decode(point.trim()).unwrap();
+        let said = self.tool(&["--list-objects", "--type", "pubkey"]);
+        let value = |listed: &str, name: &str| {
+            let value = listed.lines().find_map(|line| line.trim().strip_prefix(name));
+            value.map(|value| value.trim().to_owned())
+        };
+        let mut listed = said.split("Public Key Object");
+        let named = |listed: &&str| value(listed, "label:").as_deref() == Some(object);
+        let point = value(listed.find(named).unwrap(), "EC_POINT:").unwrap();
+        let wrapped = hex::decode(point).unwrap();
         // 04, a length of one byte, and the point, which begins with 04 too.
         wrapped[2..].to_vec()
     }

@@ -17,7 +17,7 @@ pub struct OpenTokenKeyError {
     /// Which.
     pub key: String,
     /// Why.
-    pub fault: TokenFault,
+    pub fault: Box<TokenFault>,
 }
 
 /// What is wrong. No variant carries the PIN.

@@ -47,7 +47,7 @@ pub async fn open(
     series: KeySeries,
 ) -> Result<Arc<dyn Signer>, OpenTokenKeyError> {
     let key = uri.to_string();
-    let failed = |fault| OpenTokenKeyError { key: key.clone(), fault };
+    let failed = |fault| OpenTokenKeyError { key: key.clone(), fault: Box::new(fault) };
     let pin = pin(uri, passphrase).map_err(failed)?;
     let opening = {
         let uri = uri.clone();

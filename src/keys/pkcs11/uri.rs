@@ -41,7 +41,11 @@ pub enum Pkcs11UriError {
     NoValue,
     #[error("'pkcs11:': the attribute '{name}' stands twice")]
     Twice { name: &'static str },
-    #[error("'pkcs11:': '{name}' is no attribute that is understood here; {} are{}", known(), Hint(*.suggestion))]
+    #[error(
+        "'pkcs11:': '{name}' is no attribute that is understood here; {} are{}",
+        known(),
+        Hint(*.suggestion)
+    )]
     Unknown { name: String, suggestion: Option<&'static str> },
     #[error("'pkcs11:': '{name}' stands {}", if *.in_query { "before '?'" } else { "after '?'" })]
     Misplaced { name: &'static str, in_query: bool },
