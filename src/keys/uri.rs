@@ -17,7 +17,7 @@ pub enum KeyUri {
     /// `file:PATH`: PKCS #8 in a file, see [`super::file`].
     File(PathBuf),
     /// `pkcs11:…`: in an HSM or other token, see [`super::pkcs11`].
-    Pkcs11(Pkcs11Uri),
+    Pkcs11(Box<Pkcs11Uri>),
 }
 
 /// Why a text names no key.
@@ -46,7 +46,7 @@ impl KeyUri {
     pub fn resolved_in(self, directory: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(directory.join(path)),
-            Self::Pkcs11(uri) => Self::Pkcs11(uri.resolved_in(directory)),
+            Self::Pkcs11(uri) => Self::Pkcs11(Box::new(uri.resolved_in(directory))),
         }
     }
 }
@@ -61,7 +61,7 @@ impl FromStr for KeyUri {
             return file_path(text, rest).map(Self::File);
         }
         if scheme == PKCS11 {
-            return Ok(Self::Pkcs11(rest.parse()?));
+            return Ok(Self::Pkcs11(Box::new(rest.parse()?)));
         }
         match NOT_BUILT.into_iter().find(|known| *known == scheme) {
             Some(scheme) => Err(KeyUriError::NotBuilt { scheme }),
