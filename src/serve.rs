@@ -81,9 +81,10 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let now = clock.now();
     let fixed = Fixed::of(&config);
     let tls = fixed.tls.clone().map(|files| Tls::open(files, now)).transpose()?;
-    let log = open_log(&config, &clock).await?;
+    let metrics = Arc::new(Metrics::new());
+    let log = open_log(&config, &clock, &metrics).await?;
     let audit = Arc::new(AuditLog::open(&config.audit)?);
-    let records = Records { audit, metrics: Arc::new(Metrics::new()) };
+    let records = Records { audit, metrics };
     let shown = shown(&config, log.as_ref());
     let generation = generation(config, None, &records.metrics, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
@@ -276,7 +277,7 @@ async fn generation(
         .issuers(published.map(|issuer| (issuer.name.as_str(), issuer.issuer_type.as_str())));
     let mut authorities = Vec::with_capacity(config.authorities.len());
     for authority in config.authorities {
-        authorities.push(open_authority(authority, now, config.dev).await?);
+        authorities.push(open_authority(authority, now, config.dev, metrics).await?);
     }
     let ca = authorities_together(authorities, now)?;
     let clock = Arc::clone(clock);
@@ -312,8 +313,9 @@ pub async fn open_authority(
     authority: Authority,
     now: Timestamp,
     dev: bool,
+    metrics: &Metrics,
 ) -> Result<ca::Authority, StartError> {
-    let signer = open_key(&authority.key, authority.passphrase.as_ref(), dev).await?;
+    let signer = open_key(&authority.key, authority.passphrase.as_ref(), dev, metrics).await?;
     let issuer = ca::Issuer::new(signer, authority.chain, now).await.map_err(|source| {
         StartError::Chain { chain: authority.chain_path, source: Box::new(source) }
     })?;
@@ -339,15 +341,26 @@ async fn open_key(
     uri: &KeyUri,
     passphrase: Option<&PassphraseSource>,
     dev: bool,
+    metrics: &Metrics,
 ) -> Result<Arc<dyn Signer>, StartError> {
     let passphrase = passphrase.map(PassphraseSource::read).transpose()?;
-    let signer = keys::open(uri, passphrase.as_ref()).await?;
+    let signer = match uri {
+        KeyUri::File(_) => keys::open(uri, passphrase.as_ref()).await?,
+        KeyUri::Pkcs11(_) => {
+            let series = metrics.key(&uri.to_string());
+            keys::open_counted(uri, passphrase.as_ref(), series).await?
+        }
+    };
     keys::dev::refuse(uri, signer.public_key_der(), dev)?;
     Ok(signer)
 }
 
-async fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Log>, StartError> {
-    let Some(settings) = log_settings(config, clock).await? else {
+async fn open_log(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Option<Log>, StartError> {
+    let Some(settings) = log_settings(config, clock, metrics).await? else {
         tracing::warn!(
             "log: none — certificates are issued without a transparency log and without an SCT; \
              Sigstore clients refuse them"
@@ -364,13 +377,14 @@ async fn open_log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Log>
 pub async fn log_settings(
     config: &Config,
     clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
 ) -> Result<Option<LogSettings>, StartError> {
     match &config.log {
         LogChoice::None => Ok(None),
         LogChoice::Embedded { data, origin, key, passphrase } => Ok(Some(LogSettings {
             data: data.clone(),
             origin: origin.clone(),
-            signer: open_key(key, passphrase.as_ref(), config.dev).await?,
+            signer: open_key(key, passphrase.as_ref(), config.dev, metrics).await?,
             clock: Arc::clone(clock),
         })),
     }

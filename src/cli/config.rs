@@ -20,6 +20,7 @@ use crate::{
     ct::LogId,
     oidc::IssuerTable,
     serve,
+    telemetry::metrics::Metrics,
     time::{Clock, Timestamp},
 };
 
@@ -184,7 +185,7 @@ async fn log_id(
     clock: &Arc<dyn Clock>,
     problems: &mut Vec<String>,
 ) -> Option<String> {
-    match serve::log_settings(configuration, clock).await {
+    match serve::log_settings(configuration, clock, &Metrics::new()).await {
         Ok(settings) => {
             settings.map(|log| LogId::from_spki(log.signer.public_key_der()).to_string())
         }
@@ -232,7 +233,7 @@ async fn check_authorities(
     let mut opened = Vec::new();
     let configured = authorities.len();
     for authority in authorities {
-        match serve::open_authority(authority, now, dev).await {
+        match serve::open_authority(authority, now, dev, &Metrics::new()).await {
             Ok(authority) => opened.push(authority),
             Err(error) => problems.push(with_causes(&error)),
         }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{CliError, configuration::Configuration};
-use crate::{ct::LogId, log::Log, serve, time::Clock};
+use crate::{ct::LogId, log::Log, serve, telemetry::metrics::Metrics, time::Clock};
 
 /// Create the transparency log
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     let LogCommand::Init(arguments) = arguments.command;
     let configuration = arguments.configuration.load()?;
-    let settings = serve::log_settings(&configuration, &clock)
+    let settings = serve::log_settings(&configuration, &clock, &Metrics::new())
         .await
         .map_err(|source| CliError::Start { source })?
         .ok_or(CliError::NoEmbeddedLog { consequence: "there is nothing to create" })?;

@@ -19,6 +19,7 @@ use crate::{
     config::{Authority, Config},
     identity::PublishedName,
     serve,
+    telemetry::metrics::Metrics,
     time::{Clock, Timestamp},
     trust::{
         self, Service, SigningServices, Span, TrustMaterial, TrustedChain, TrustedLog, TrustedRoot,
@@ -115,7 +116,7 @@ impl<'a> Subject<'a> {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CliError> {
         let configuration = arguments.configuration.load()?;
-        let log = serve::log_settings(&configuration, &clock)
+        let log = serve::log_settings(&configuration, &clock, &Metrics::new())
             .await
             .map_err(|source| CliError::Start { source })?;
         let starts = configuration.authorities.iter().filter_map(|one| span(one).map(|s| s.start));

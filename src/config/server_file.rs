@@ -207,8 +207,10 @@ impl Reader<'_> {
         let Located { at, value } = fields.required_text("key", self.mistakes)?;
         let parsed = value.parse::<KeyUri>().map_err(|source| Fault::Key { source });
         let key = self.mistakes.keep(at, parsed)?.resolved_in(self.directory);
-        let KeyUri::File(path) = &key;
-        if !self.options.dev && dev::is_development_path(path) {
+        if let KeyUri::File(path) = &key
+            && !self.options.dev
+            && dev::is_development_path(path)
+        {
             self.mistakes.add(at, Fault::DevelopmentKey);
         }
         Some(Located { at, value: key })

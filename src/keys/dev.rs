@@ -25,8 +25,8 @@ pub struct DevelopmentKeyRefused {
 /// # Errors
 /// It is one, and `dev` is not said.
 pub fn refuse(key: &KeyUri, spki_der: &[u8], dev: bool) -> Result<(), DevelopmentKeyRefused> {
-    let KeyUri::File(path) = key;
-    if !dev && (is_development_key(spki_der) || is_development_path(path)) {
+    let in_folder = matches!(key, KeyUri::File(path) if is_development_path(path));
+    if !dev && (is_development_key(spki_der) || in_folder) {
         return Err(DevelopmentKeyRefused { key: key.clone() });
     }
     Ok(())

@@ -5,11 +5,12 @@
 use std::{fmt, sync::Arc};
 
 use const_oid::{ObjectIdentifier, db::rfc5912};
-use der::Decode;
+use der::{Decode, Encode, asn1::UintRef};
 use futures_util::future::BoxFuture;
 
 use crate::{
     secret::Secret,
+    telemetry::metrics::{KeySeries, Metrics},
     x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError},
 };
 
@@ -17,6 +18,8 @@ use crate::{
 pub(crate) mod contract;
 pub mod dev;
 pub mod file;
+pub mod pkcs11;
+pub mod remote;
 mod uri;
 
 pub use uri::{KeyUri, KeyUriError};
@@ -75,12 +78,6 @@ impl SignatureAlgorithm {
     /// Whether bytes have the form of a signature of this algorithm, as they stand in a BIT
     /// STRING. Costs next to nothing, and catches the raw `r || s` that some key services answer.
     pub fn has_form(self, signature: &[u8]) -> bool {
-        /// Ecdsa-Sig-Value (RFC 3279, 2.2.3).
-        #[derive(der::Sequence)]
-        struct EcdsaSigValue<'a> {
-            r: der::asn1::UintRef<'a>,
-            s: der::asn1::UintRef<'a>,
-        }
         let ecdsa = |scalar_bytes: usize| {
             EcdsaSigValue::from_der(signature).is_ok_and(|EcdsaSigValue { r, s }| {
                 [r, s].iter().all(|number| {
@@ -95,6 +92,26 @@ impl SignatureAlgorithm {
             Self::RsaPkcs1Sha256 => [256, 384, 512].contains(&signature.len()),
         }
     }
+}
+
+/// Ecdsa-Sig-Value (RFC 3279, 2.2.3).
+#[derive(der::Sequence)]
+struct EcdsaSigValue<'a> {
+    r: UintRef<'a>,
+    s: UintRef<'a>,
+}
+
+/// The DER form of a raw `r || s`, which PKCS #11 and some key services answer; `None` if it
+/// cannot be one of this algorithm.
+fn ecdsa_der_of_raw(algorithm: SignatureAlgorithm, raw: &[u8]) -> Option<Vec<u8>> {
+    let scalar_bytes = match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => 32,
+        SignatureAlgorithm::EcdsaP384Sha384 => 48,
+        SignatureAlgorithm::RsaPkcs1Sha256 => return None,
+    };
+    let (r, s) = raw.split_at_checked(scalar_bytes).filter(|(_, s)| s.len() == scalar_bytes)?;
+    let value = EcdsaSigValue { r: UintRef::new(r).ok()?, s: UintRef::new(s).ok()? };
+    value.to_der().ok()
 }
 
 /// For people: `ECDSA P-256 with SHA-256`.
@@ -128,16 +145,39 @@ pub trait Signer: Send + Sync + fmt::Debug {
 }
 
 /// Opens the key that a configuration names. A server then asks [`dev::refuse`] about it.
+/// `passphrase` is the PIN where the key lies in a token.
 ///
 /// # Errors
 /// The key cannot be reached, unlocked or used.
 pub async fn open(
     uri: &KeyUri,
     passphrase: Option<&Secret>,
-) -> Result<Arc<dyn Signer>, file::OpenKeyError> {
+) -> Result<Arc<dyn Signer>, OpenKeyError> {
+    open_counted(uri, passphrase, Metrics::new().key(&uri.to_string())).await
+}
+
+/// As [`open`]; `series` counts the calls of a key that lives elsewhere.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_counted(
+    uri: &KeyUri,
+    passphrase: Option<&Secret>,
+    series: KeySeries,
+) -> Result<Arc<dyn Signer>, OpenKeyError> {
     match uri {
-        KeyUri::File(path) => file::open(path, passphrase),
+        KeyUri::File(path) => Ok(file::open(path, passphrase)?),
+        KeyUri::Pkcs11(uri) => Ok(pkcs11::open(uri, passphrase, series).await?),
     }
+}
+
+/// Why a key does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenKeyError {
+    #[error(transparent)]
+    File(#[from] file::OpenKeyError),
+    #[error(transparent)]
+    Pkcs11(#[from] pkcs11::OpenTokenKeyError),
 }
 
 /// Why a key did not sign.
@@ -149,6 +189,13 @@ pub enum SignError {
         key: String,
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The service behind the key says that it does not sign with it.
+    #[error("key {key}: it was refused")]
+    Refused {
+        key: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The key answered, but not with a signature that verifies.
     #[error("key {key}: the signature it returned does not verify")]

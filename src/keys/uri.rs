@@ -9,11 +9,15 @@ use std::{
     str::FromStr,
 };
 
+use super::pkcs11::{Pkcs11Uri, Pkcs11UriError};
+
 /// Where a private key lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyUri {
     /// `file:PATH`: PKCS #8 in a file, see [`super::file`].
     File(PathBuf),
+    /// `pkcs11:…`: in an HSM or other token, see [`super::pkcs11`].
+    Pkcs11(Box<Pkcs11Uri>),
 }
 
 /// Why a text names no key.
@@ -28,8 +32,10 @@ pub enum KeyUriError {
          'file:/PATH'"
     )]
     Host { text: String },
-    #[error("keys of scheme '{scheme}:' are not built in this version; 'file:' is")]
+    #[error("keys of scheme '{scheme}:' are not built in this version; 'file:' and 'pkcs11:' are")]
     NotBuilt { scheme: &'static str },
+    #[error(transparent)]
+    Pkcs11(#[from] Pkcs11UriError),
     #[error("there are no keys of scheme '{scheme}:'{}", Hint(*.suggestion))]
     Unknown { scheme: String, suggestion: Option<&'static str> },
 }
@@ -40,6 +46,7 @@ impl KeyUri {
     pub fn resolved_in(self, directory: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(directory.join(path)),
+            Self::Pkcs11(uri) => Self::Pkcs11(Box::new(uri.resolved_in(directory))),
         }
     }
 }
@@ -52,6 +59,9 @@ impl FromStr for KeyUri {
             text.split_once(':').ok_or_else(|| KeyUriError::NoScheme { text: text.to_owned() })?;
         if scheme == FILE {
             return file_path(text, rest).map(Self::File);
+        }
+        if scheme == PKCS11 {
+            return Ok(Self::Pkcs11(Box::new(rest.parse()?)));
         }
         match NOT_BUILT.into_iter().find(|known| *known == scheme) {
             Some(scheme) => Err(KeyUriError::NotBuilt { scheme }),
@@ -70,6 +80,7 @@ impl fmt::Display for KeyUri {
                 write!(f, "{FILE}://{}", path.display())
             }
             Self::File(path) => write!(f, "{FILE}:{}", path.display()),
+            Self::Pkcs11(uri) => uri.fmt(f),
         }
     }
 }
@@ -88,7 +99,8 @@ fn file_path(text: &str, rest: &str) -> Result<PathBuf, KeyUriError> {
 
 fn nearest(scheme: &str) -> Option<&'static str> {
     let scheme = scheme.to_ascii_lowercase();
-    std::iter::once(FILE)
+    [FILE, PKCS11]
+        .into_iter()
         .chain(NOT_BUILT)
         .map(|known| (strsim::damerau_levenshtein(known, &scheme), known))
         .filter(|(distance, _)| *distance <= 2)
@@ -108,8 +120,9 @@ impl fmt::Display for Hint {
 }
 
 const FILE: &str = "file";
+const PKCS11: &str = "pkcs11";
 /// Schemes that have their name but no code yet.
-const NOT_BUILT: [&str; 6] = ["awskms", "gcpkms", "azurekms", "hashivault", "pkcs11", "wrapped"];
+const NOT_BUILT: [&str; 5] = ["awskms", "gcpkms", "azurekms", "hashivault", "wrapped"];
 
 #[cfg(test)]
 mod tests {
@@ -151,7 +164,6 @@ mod tests {
             ("gcpkms://projects/p", "gcpkms"),
             ("azurekms://vault/key", "azurekms"),
             ("hashivault://key", "hashivault"),
-            ("pkcs11:token=t;object=o", "pkcs11"),
             ("wrapped:key.tink", "wrapped"),
         ] {
             let error = parsed(text).unwrap_err();

@@ -7,7 +7,7 @@ use crate::{
     audit::AuditError,
     ca::{CaError, CaSetError, ChainError},
     config::PassphraseError,
-    keys::{dev::DevelopmentKeyRefused, file::OpenKeyError},
+    keys::{OpenKeyError, dev::DevelopmentKeyRefused},
     log::{OpenError, SubmitError},
     oidc::IssuerTableError,
 };

@@ -19,6 +19,12 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
+mod keys;
+
+pub use keys::{CallResult, KeySeries, MAX_KEYS};
+
+use keys::Keys;
+
 /// All counters and histograms of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -31,6 +37,7 @@ pub struct Metrics {
     stages: [Histogram; Step::ALL.len()],
     reloads: Reloads,
     tls_reloads: Reloads,
+    keys: Keys,
     issuers: Mutex<HashSet<(String, &'static str)>>,
 }
 
@@ -124,6 +131,7 @@ impl Metrics {
             stages: Step::ALL.map(|step| stages.with_label_values(&[step.as_str()])),
             reloads: Reloads::new(&registry, RELOADS, RELOAD_SUCCESSFUL, RELOAD_TIME),
             tls_reloads: Reloads::new(&registry, TLS_RELOADS, TLS_SUCCESSFUL, TLS_TIME),
+            keys: Keys::new(&registry),
             issuers: Mutex::new(HashSet::new()),
             registry,
         }
@@ -152,6 +160,11 @@ impl Metrics {
             by_name.insert(name.to_owned(), OfIssuer { label: label.to_owned(), certificates });
         }
         IssuerCounters { by_name }
+    }
+
+    /// The series of a key that lives elsewhere. `key` is its URI in the configuration.
+    pub fn key(&self, key: &str) -> KeySeries {
+        self.keys.of(key)
     }
 
     /// A certificate was issued; `of` is its issuer's counter.

@@ -75,6 +75,12 @@ fn nt_61_every_label_is_of_a_closed_set() {
     metrics.refused("token", issuers.label(Some("https://a.example.com")));
     metrics.refused("token", issuers.label(Some("https://evil.example.com")));
     metrics.refused("token", issuers.label(None));
+    for number in 0..MAX_KEYS + 5 {
+        let key = metrics.key(&format!("pkcs11:object={number}"));
+        for result in CallResult::ALL {
+            key.called(result, Duration::ZERO);
+        }
+    }
     for (method, _) in METHODS {
         for (code, _) in CODES {
             times.answered(Some("/b"), code, Duration::ZERO);
@@ -83,6 +89,9 @@ fn nt_61_every_label_is_of_a_closed_set() {
     }
     let issuer_names = ["https://a.example.com", OTHER];
     let keys = KeyKind::ALL.map(KeyKind::as_str);
+    let own_keys: HashSet<String> =
+        (0..MAX_KEYS).map(|number| format!("pkcs11:object={number}")).collect();
+    let results = CallResult::ALL.map(CallResult::as_str);
     let steps = Step::ALL.map(Step::as_str);
     let (methods, codes) = (METHODS.map(|one| one.1), CODES.map(|one| one.1));
     for family in metrics.gather() {
@@ -92,6 +101,10 @@ fn nt_61_every_label_is_of_a_closed_set() {
                 let known = match (family.name(), name) {
                     (_, "issuer") => issuer_names.contains(&value),
                     (_, "issuer_type") => value == "email",
+                    (family, "key") if family.starts_with("mayfly_key_") => {
+                        own_keys.contains(value) || value == OTHER
+                    }
+                    ("mayfly_key_calls_total", "result") => results.contains(&value),
                     (_, "key") => keys.contains(&value),
                     (_, "stage") => steps.contains(&value),
                     (_, "reason") => value == "token",
@@ -139,6 +152,9 @@ fn nt_61_reloads_lose_no_counter_and_add_no_series_without_end() {
 fn the_order_of_kinds_and_steps_is_that_of_their_declaration() {
     for (position, key) in KeyKind::ALL.into_iter().enumerate() {
         assert_eq!(key as usize, position);
+    }
+    for (position, result) in CallResult::ALL.into_iter().enumerate() {
+        assert_eq!(result as usize, position);
     }
     for (position, step) in Step::ALL.into_iter().enumerate() {
         assert_eq!(step as usize, position);

@@ -16,6 +16,7 @@ mod ambient;
 mod certificates;
 mod ci;
 mod crash;
+mod hsm;
 mod identities;
 mod javascript;
 mod lenient_provider;

@@ -183,7 +183,8 @@ impl Pipeline {
 async fn service(folder: &TempDir, audit_path: &std::path::Path, faults: Faults) -> Arc<Service> {
     let config = load(folder.path()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut settings = serve::log_settings(&config, &clock).await.unwrap().unwrap();
+    let mut settings =
+        serve::log_settings(&config, &clock, &Metrics::new()).await.unwrap().unwrap();
     Log::init(&settings).await.unwrap();
     let (inner, calls) = (settings.signer, AtomicUsize::new(0));
     settings.signer = Arc::new(Faulty { inner, fault: faults.log_key, ready_after: 0, calls });

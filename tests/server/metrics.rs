@@ -4,8 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    time::Duration,
 };
 
+use mayfly::telemetry::{
+    metrics::{CallResult, Metrics},
+    scrape::Scrape,
+};
 use serde_json::json;
 
 use crate::{
@@ -26,6 +31,10 @@ impl Scraped {
         assert_eq!(status, 200, "{body}");
         assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
         assert_eq!(headers["x-content-type-options"], "nosniff");
+        Self::parsed(body)
+    }
+
+    fn parsed(body: String) -> Self {
         let lines = body.lines().filter(|line| !line.starts_with('#'));
         let values = lines.map(|line| {
             let (series, value) = line.rsplit_once(' ').unwrap();
@@ -240,6 +249,18 @@ async fn nt_65_a_bad_reload_is_an_alarm_in_the_metrics() {
     assert_eq!(scraped.value("mayfly_config_reloads_total{result=\"refused\"}"), 1.0);
 }
 
+/// What a process with a key on a token tells of it; tests/e2e has one.
+fn of_a_key_on_a_token() -> Scraped {
+    let (metrics, idle) = (Metrics::new(), Metrics::new());
+    metrics.key("pkcs11:token=t;object=o").called(CallResult::Ok, Duration::ZERO);
+    let text =
+        |metrics: &Metrics| String::from_utf8(Scrape::default().text(metrics).unwrap()).unwrap();
+    let idle = text(&idle);
+    let of_keys = text(&metrics);
+    let of_keys = of_keys.lines().filter(|line| !idle.lines().any(|known| known == *line));
+    Scraped::parsed(of_keys.map(|line| format!("{line}\n")).collect())
+}
+
 /// What docs/operations.md tells of each metric, in the rows of its tables.
 fn documented() -> BTreeSet<(String, String, BTreeSet<String>)> {
     let rows = include_str!("../../docs/operations.md").lines().filter_map(|line| {
@@ -269,6 +290,7 @@ async fn the_documentation_tells_of_every_metric_and_of_no_other() {
             .into_iter()
             .filter(|(name, ..)| name == "mayfly_tls_not_after_timestamp_seconds"),
     );
+    told.extend(of_a_key_on_a_token().metrics());
     let documented = documented();
     let missing: Vec<_> = told.difference(&documented).collect();
     let stale: Vec<_> = documented.difference(&told).collect();

@@ -12,6 +12,7 @@ use mayfly::{
     keys::{self, SignatureAlgorithm},
     log::Log,
     serve,
+    telemetry::metrics::Metrics,
     time::{Clock, SystemClock, Timestamp},
     x509::Certificate,
 };
@@ -157,7 +158,7 @@ async fn furnish_with(
     fs::write(folder.path().join("mayfly.yaml"), change(mayfly_yaml("issuing", ""))).unwrap();
     let config = load(folder.path()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    if let Some(settings) = serve::log_settings(&config, &clock).await.unwrap() {
+    if let Some(settings) = serve::log_settings(&config, &clock, &Metrics::new()).await.unwrap() {
         Log::init(&settings).await.unwrap();
     }
     (folder, issuer_key)

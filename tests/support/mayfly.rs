@@ -11,7 +11,7 @@ use std::{
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, date_time_ymd,
+    PKCS_ECDSA_P384_SHA384, PublicKeyData, SignatureAlgorithm, date_time_ymd,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ use super::{
     http::{self, Answer},
     peers::Rekor,
     process::{Outcome, Process, free_port, run},
+    softhsm::{self, SoftHsm},
 };
 
 /// The curve of the CA's keys, root included.
@@ -29,24 +30,73 @@ pub(crate) enum CaKey {
     P384,
 }
 
+impl CaKey {
+    fn algorithm(self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &PKCS_ECDSA_P384_SHA384,
+        }
+    }
+}
+
+/// The public half of a key that rcgen does not hold.
+struct KeyOnToken {
+    point: Vec<u8>,
+    ca: CaKey,
+}
+
+impl PublicKeyData for KeyOnToken {
+    fn der_bytes(&self) -> &[u8] {
+        &self.point
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.ca.algorithm()
+    }
+}
+
 /// A running `mayfly serve`.
 #[derive(Debug)]
 pub(crate) struct Mayfly {
     process: Process,
     url: String,
     directory: TempDir,
+    environment: Environment,
 }
+
+/// What the binary finds in its environment beside what this process has.
+type Environment = Vec<(&'static str, PathBuf)>;
 
 impl Mayfly {
     /// Makes keys, chain, configuration and log, and serves them.
     pub(crate) fn start(ca: CaKey, issuers: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = write_configuration(directory.path(), issuers);
-        hold_ceremony(ca, &directory.path().join("keys"));
+        let issuing_key = KeyPair::generate_for(ca.algorithm()).unwrap();
+        hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);
+        write_key(&directory.path().join("keys/issuing.pem"), &issuing_key);
+        Self::on(directory, url, Vec::new())
+    }
+
+    /// As [`Self::start`], with the issuing key `object` of a token.
+    pub(crate) fn start_on_hsm(ca: CaKey, hsm: &SoftHsm, object: &str, issuers: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = write_configuration(directory.path(), issuers);
+        let configuration = directory.path().join("mayfly.yaml");
+        let text = fs::read_to_string(&configuration).unwrap();
+        let (uri, pin) = (softhsm::uri(object), hsm.pin_file());
+        let key = format!("key: {uri}\n    passphrase: file:{}", pin.display());
+        fs::write(configuration, text.replace("key: file:keys/issuing.pem", &key)).unwrap();
+        let issuing_key = KeyOnToken { point: hsm.public_point(object), ca };
+        hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);
+        Self::on(directory, url, vec![(softhsm::VARIABLE, hsm.configuration())])
+    }
+
+    fn on(directory: TempDir, url: String, environment: Environment) -> Self {
         fs::create_dir(directory.path().join("data")).unwrap();
-        command_of(directory.path(), &["log", "init"]).success();
-        let process = serve(directory.path(), &url);
-        Self { process, url, directory }
+        command_of(directory.path(), &environment, &["log", "init"]).success();
+        let process = serve(directory.path(), &environment, &url);
+        Self { process, url, directory, environment }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -65,7 +115,7 @@ impl Mayfly {
 
     /// Serves the same directory again, after [`Self::kill`].
     pub(crate) fn restart(&mut self) {
-        self.process = serve(self.directory.path(), &self.url);
+        self.process = serve(self.directory.path(), &self.environment, &self.url);
     }
 
     /// Asks for a graceful stop and waits for it.
@@ -85,7 +135,7 @@ impl Mayfly {
 
     /// Runs a command of the binary on this instance's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Outcome {
-        command_of(self.directory.path(), arguments)
+        command_of(self.directory.path(), &self.environment, arguments)
     }
 
     /// The client trust config for this instance and `rekor`, in a file.
@@ -112,13 +162,19 @@ pub(crate) fn binary() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_mayfly")), PathBuf::from)
 }
 
-fn command_of(directory: &Path, arguments: &[&str]) -> Outcome {
+fn command_of(directory: &Path, environment: &Environment, arguments: &[&str]) -> Outcome {
     let config = directory.join("mayfly.yaml");
-    run(binary(), &[arguments, &["--config", config.to_str().unwrap()]].concat())
+    let mut words: Vec<String> =
+        environment.iter().map(|(name, value)| format!("{name}={}", value.display())).collect();
+    words.push(binary().to_str().unwrap().to_owned());
+    words.extend(arguments.iter().map(|&word| word.to_owned()));
+    words.extend(["--config".to_owned(), config.to_str().unwrap().to_owned()]);
+    run("env", &words)
 }
 
-fn serve(directory: &Path, url: &str) -> Process {
+fn serve(directory: &Path, environment: &Environment, url: &str) -> Process {
     let mut command = Command::new(binary());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.arg("serve").arg("--config").arg(directory.join("mayfly.yaml"));
     let mut process = Process::start("mayfly", &mut command, directory);
     process.wait_for_answer(&format!("{url}/healthz"));
@@ -149,24 +205,18 @@ fn write_configuration(directory: &Path, issuers: &str) -> String {
 }
 
 /// Root and issuing CA as the certificate profile wants them, and the log's key.
-fn hold_ceremony(ca: CaKey, directory: &Path) {
+fn hold_ceremony(ca: CaKey, directory: &Path, issuing_key: &impl PublicKeyData) {
     fs::create_dir(directory).unwrap();
-    let algorithm = match ca {
-        CaKey::P256 => &PKCS_ECDSA_P256_SHA256,
-        CaKey::P384 => &PKCS_ECDSA_P384_SHA384,
-    };
-    let root_key = KeyPair::generate_for(algorithm).unwrap();
+    let root_key = KeyPair::generate_for(ca.algorithm()).unwrap();
     let root = CertifiedIssuer::self_signed(authority("Test Root", 1), root_key).unwrap();
-    let issuing_key = KeyPair::generate_for(algorithm).unwrap();
     let mut issuing = authority("Test Issuing CA", 0);
     issuing.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
     issuing.use_authority_key_identifier_extension = true;
-    let issuing = issuing.signed_by(&issuing_key, &root).unwrap();
+    let issuing = issuing.signed_by(issuing_key, &root).unwrap();
     fs::write(directory.join("chain.pem"), issuing.pem() + &root.pem()).unwrap();
     fs::write(directory.join("root.pem"), root.pem()).unwrap();
     fs::write(directory.join("intermediate.pem"), issuing.pem()).unwrap();
     let log_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    write_key(&directory.join("issuing.pem"), &issuing_key);
     write_key(&directory.join("log.pem"), &log_key);
 }
 

@@ -7,3 +7,4 @@ pub(crate) mod issuers;
 pub(crate) mod mayfly;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod softhsm;
