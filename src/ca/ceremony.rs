@@ -220,10 +220,7 @@ fn ca_params(new: &NewCa<'_>, path_len: u8) -> Result<CertificateParams, Ceremon
     Ok(params)
 }
 
-fn named_params(
-    organization: &str,
-    common_name: &str,
-) -> Result<CertificateParams, CeremonyError> {
+fn named_params(organization: &str, common_name: &str) -> Result<CertificateParams, CeremonyError> {
     if organization.is_empty() || common_name.is_empty() {
         return Err(CeremonyError::EmptyName);
     }

@@ -129,10 +129,7 @@ fn check_key_is_the_chains(signer: &dyn Signer, chain: &[Certificate]) -> Result
     if issuing.spki_der() == signer.public_key_der() {
         return Ok(());
     }
-    Err(ChainError::OtherKey {
-        key: signer.name().to_owned(),
-        certificate: chain::place(chain, 0),
-    })
+    Err(ChainError::OtherKey { key: signer.name().to_owned(), certificate: chain::place(chain, 0) })
 }
 
 /// Signs a text that is no certificate, and verifies the signature under the signer's own key.

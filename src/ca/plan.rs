@@ -182,6 +182,8 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
         changes.extend(authority.activate);
         changes.extend(authority.retire);
         changes.push(signs_no_more_from(authority));
+        // Gone: an older one that is still active comes back.
+        changes.push(authority.valid_until.plus_ms(1));
     }
     changes.sort_unstable();
     changes.dedup();

@@ -241,16 +241,10 @@ fn nt_43_validity_lies_within_that_of_the_issuer() {
 #[test]
 fn no_extension_stands_twice_and_none_that_the_profile_does_not_name() {
     let twice = |ca: &mut Draft| ca.extensions.push(ca.extensions[1].clone());
-    assert_eq!(
-        in_root(twice),
-        [BrokenCaRule::RepeatedExtension { id: "2.5.29.15".to_owned() }]
-    );
+    assert_eq!(in_root(twice), [BrokenCaRule::RepeatedExtension { id: "2.5.29.15".to_owned() }]);
     let name_constraints = ObjectIdentifier::new_unwrap("2.5.29.30");
     let more = |ca: &mut Draft| ca.extensions.push((name_constraints, true, vec![0x30, 0x00]));
-    assert_eq!(
-        in_intermediate(more),
-        [BrokenCaRule::Forbidden { id: "2.5.29.30".to_owned() }]
-    );
+    assert_eq!(in_intermediate(more), [BrokenCaRule::Forbidden { id: "2.5.29.30".to_owned() }]);
     let purpose = |ca: &mut Draft| {
         ca.extensions.push((EXT_KEY_USAGE, false, CODE_SIGNING.to_vec()));
     };

@@ -40,9 +40,15 @@ pub(crate) struct Mayfly {
 impl Mayfly {
     /// Makes keys, chain, configuration and log, and serves them.
     pub(crate) fn start(ca: CaKey, issuers: &str) -> Self {
+        Self::start_after(issuers, |keys| hold_ceremony(ca, keys))
+    }
+
+    /// As [`Self::start`], with what `ceremony` puts into the directory `keys`, which it makes:
+    /// `issuing.pem` and `log.pem`, `chain.pem` and its two halves `intermediate.pem`, `root.pem`.
+    pub(crate) fn start_after(issuers: &str, ceremony: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = write_configuration(directory.path(), issuers);
-        hold_ceremony(ca, &directory.path().join("keys"));
+        ceremony(&directory.path().join("keys"));
         fs::create_dir(directory.path().join("data")).unwrap();
         command_of(directory.path(), &["log", "init"]).success();
         let process = serve(directory.path(), &url);
