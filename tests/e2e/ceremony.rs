@@ -9,7 +9,7 @@ use crate::{
         clients::{PlainClient, certificates, openssl},
         issuers,
         mayfly::{Mayfly, binary},
-        peers::{Oidc, venv},
+        peers::{CiOidc, venv},
         process::run,
     },
 };
@@ -25,13 +25,15 @@ fn a_p384_ceremony_serves_certificates_that_strict_judges_accept() {
 }
 
 fn a_ceremony_serves_certificates(kind: &str) {
-    let oidc = Oidc::start("ES256");
+    let oidc = CiOidc::start();
     let mayfly = Mayfly::start_after(&issuers::email(oidc.url()), |keys| ceremony(kind, keys));
     assert_judges_accept_the_cas(&mayfly);
     mayfly.command(&["config", "check"]).success();
     mayfly.command(&["ca", "plan"]).success();
 
-    let request = PlainClient::new().request(&oidc.token(), "jane@example.com");
+    let email = "jane@example.com";
+    let claims = json!({"sub": "jane", "aud": "sigstore", "email": email, "email_verified": true});
+    let request = PlainClient::new().request(&oidc.token(&claims), email);
     let leaf = mayfly.path("leaf.pem");
     fs::write(&leaf, &certificates(&mayfly.ask(&request))[0]).unwrap();
     openssl(&openssl_verify(&mayfly, &leaf)).success();

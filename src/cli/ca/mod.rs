@@ -11,7 +11,12 @@ mod plan;
 mod show;
 mod verify;
 
-use std::{fs::File, io::Read, io::Write, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use clap::{Args, Subcommand};
 
