@@ -307,6 +307,8 @@ fn certificates_that_no_verifier_would_take_are_not_made() {
         "chain.pem",
         "--issuer-key",
         "file:issuing.key",
+        "--lifetime",
+        "1d",
     ]);
     desk.fails(&too_deep, 1, "path length");
     assert!(!desk.files().contains(&"new.pem".to_owned()));

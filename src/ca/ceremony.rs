@@ -24,6 +24,7 @@ use crate::{
         leaf::LeafError,
         pem,
         public_key::KeyError,
+        template,
         validity::TimeOutOfRange,
     },
 };
@@ -111,7 +112,7 @@ pub async fn create_root_above(
     new: &NewCa<'_>,
     path_len: u8,
 ) -> Result<Certificate, CeremonyError> {
-    let params = ca_params(new, path_len)?;
+    let params = ca_params(new, path_len, &PublicHalf::of(signer)?)?;
     let write = |key: &CeremonyKey| params.self_signed(key).map(|made| made.der().to_vec());
     let root = sign_certificate(signer, write, CaPlace::Root).await?;
     if root.is_self_signed() { Ok(root) } else { Err(CeremonyError::Signature) }
@@ -170,7 +171,7 @@ async fn certify_half(
     if !repeats_name(&issuer_params, issuer)? {
         return Err(CeremonyError::IssuerName { issuer: issuer.subject().to_owned() });
     }
-    let mut params = ca_params(new, path_len)?;
+    let mut params = ca_params(new, path_len, subject_key)?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
     params.use_authority_key_identifier_extension = true;
     let write = |key: &CeremonyKey| {
@@ -207,12 +208,19 @@ pub async fn create_request(
 
 /// What every CA certificate has: critical basicConstraints with cA, critical keyUsage for
 /// signing certificates and revocation lists, a subject key identifier.
-fn ca_params(new: &NewCa<'_>, path_len: u8) -> Result<CertificateParams, CeremonyError> {
+fn ca_params(
+    new: &NewCa<'_>,
+    path_len: u8,
+    subject_key: &PublicHalf,
+) -> Result<CertificateParams, CeremonyError> {
     // rcgen's arithmetic panics past the year 9999.
     Validity::starting_at(new.now, new.lifetime_seconds)?;
     let mut params = named_params(new.organization, new.common_name)?;
     params.serial_number = Some(SerialNumber::from_slice(new.serial.as_bytes()));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_len));
+    // As in leaves; rcgen's own identifier is by none of the methods of RFC 7093.
+    let key_id = template::key_id(&subject_key.key_octets).to_vec();
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key_id);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let first_second = std::time::Duration::from_secs(new.now.unix_seconds());
     params.not_before = epoch + first_second;

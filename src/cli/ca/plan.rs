@@ -74,7 +74,9 @@ impl Told<'_> {
             text += &format!("authority {position}   {subject}\n              {key}, {phase}\n");
         }
         for Event { at, kind, authority } in &self.plan.events {
-            text += &format!("{at:<24}  authority {authority} {}\n", in_words(*kind));
+            // With milliseconds, where there are any, 24 columns.
+            let (at, what) = (at.to_string(), in_words(*kind));
+            text += &format!("{at:<24}  authority {authority} {what}\n");
         }
         for Deadline { authority, by } in &self.plan.deadlines {
             let sha256 = self.fingerprints(*authority).join(", ");
