@@ -351,6 +351,18 @@ fn show_says_what_stands_in_a_chain() {
 }
 
 #[test]
+fn a_name_in_a_certificate_does_not_reach_the_terminal_as_control_characters() {
+    let desk = Desk::new();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "a\u{1b}[31mb");
+    let hostile = params.self_signed(&key).unwrap();
+    fs::write(desk.path("hostile.pem"), hostile.pem()).unwrap();
+    let text = desk.succeeds(&["ca", "show", "hostile.pem"]);
+    assert!(!text.contains('\u{1b}') && text.contains("no CA"), "{text}");
+}
+
+#[test]
 fn verify_tells_every_fault_and_not_only_the_first() {
     let desk = Desk::new();
     desk.ceremony();

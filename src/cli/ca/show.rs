@@ -117,6 +117,7 @@ impl Shown {
         let Self { not_before, not_after, code_signing, sha256, .. } = self;
         let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "none".to_owned());
         let path_length = self.path_length.map_or("any".to_owned(), |length| length.to_string());
+        let (subject, issuer) = (printable(subject), printable(issuer));
         let (own, above) = (or_none(&self.subject_key_id), or_none(&self.authority_key_id));
         format!(
             "certificate   {position} of {of}: {role}\n\
@@ -132,6 +133,12 @@ impl Shown {
              \x20 sha256        {sha256}\n"
         )
     }
+}
+
+/// Whoever wrote the certificate shall not write on the terminal what they like.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.into() };
+    text.chars().map(shown).collect()
 }
 
 /// By what it says of itself and by its place; whether that is true is not looked at, the signature
