@@ -156,7 +156,7 @@ fn a_lifetime_that_no_certificate_can_say_is_refused() {
 }
 
 #[test]
-fn a_request_leads_to_a_certificate_for_its_key_and_nothing_else_of_it() {
+fn nt_41_a_request_leads_to_a_certificate_for_its_key_and_nothing_else_of_it() {
     let ca = TestCa::new("issuing", 3600);
     let subject = p256_signer();
     let request = create_request(&*subject, "example.com", "asked for").now_or_never().unwrap();
