@@ -337,7 +337,11 @@ pub fn authorities_together(
     Ok(set)
 }
 
-async fn open_key(
+/// Opens one key, and refuses development keys unless `dev` is said.
+///
+/// # Errors
+/// Its passphrase cannot be had, it cannot be opened, or everyone has it.
+pub async fn open_key(
     uri: &KeyUri,
     passphrase: Option<&PassphraseSource>,
     dev: bool,

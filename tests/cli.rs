@@ -58,7 +58,7 @@ fn every_command_has_help_with_an_example_and_its_exit_codes() {
 
 #[test]
 fn commands_of_later_versions_are_not_offered() {
-    for command in ["ca", "policy", "issuers"] {
+    for command in ["policy", "issuers"] {
         assert_eq!(mayfly(&[command]).status.code(), Some(2), "{command}");
     }
 }

@@ -1,7 +1,8 @@
-//! The making of CA certificates: a root that signs itself, and an issuing CA below it.
+//! The making of CA certificates: a root that signs itself, issuing CAs below it, and the request
+//! for one.
 //!
 //! In: signers, names, times, serials. Out: [`Certificate`]s as clients demand them of a CA
-//! (docs: certificate profile). Knows nothing of files. Not on any request's path, so rcgen
+//! (docs: certificate profile), each held against that profile before its key signs. Knows nothing of files. Not on any request's path, so rcgen
 //! writes these certificates.
 
 use std::cell::RefCell;
@@ -15,7 +16,17 @@ use super::Serial;
 use crate::{
     keys::{SignError, SignatureAlgorithm, Signer},
     time::Timestamp,
-    x509::{Certificate, PublicKey, certificate::CertificateError, public_key::KeyError},
+    x509::{
+        Certificate, ClientKeyAlgorithm, Csr, PublicKey, Validity,
+        ca_lint::{self, BrokenCaRule, CaPlace},
+        certificate::CertificateError,
+        csr::CsrError,
+        leaf::LeafError,
+        pem,
+        public_key::KeyError,
+        template,
+        validity::TimeOutOfRange,
+    },
 };
 
 /// A CA certificate to be made.
@@ -45,10 +56,14 @@ pub enum CeremonyError {
         #[source]
         source: KeyError,
     },
+    #[error("the key to be certified is {kind}: clients take CA keys on P-256 and P-384 only")]
+    SubjectKeyKind { kind: ClientKeyAlgorithm },
     #[error("organization and common name of a CA must not be empty")]
     EmptyName,
     #[error("the certificate would be valid until {not_after}, but its issuer only until {issuer}")]
     OutlivesIssuer { not_after: Timestamp, issuer: Timestamp },
+    #[error("the certificate would be valid too long")]
+    Time(#[from] TimeOutOfRange),
     #[error(
         "the subject of the issuer ({issuer}) is not written as Mayfly writes one (O, then CN, \
          both UTF8String): a certificate below it would not be found by its name"
@@ -58,6 +73,8 @@ pub enum CeremonyError {
     NoKeyId,
     #[error("key {key} is not the key of {issuer}")]
     OtherKey { key: String, issuer: String },
+    #[error("the certificate would break the profile: {}", told(.rules))]
+    Profile { rules: Vec<BrokenCaRule> },
     #[error(transparent)]
     Sign(#[from] SignError),
     #[error("the certificate could not be written")]
@@ -67,34 +84,76 @@ pub enum CeremonyError {
     },
     #[error("the certificate that was written cannot be read back")]
     Unreadable(#[from] CertificateError),
+    #[error("what is to be signed cannot be read back")]
+    UnreadableDraft(#[from] LeafError),
     #[error("the signature on the certificate that was written does not verify")]
     Signature,
+    #[error("the request that was written cannot be read back")]
+    Request(#[from] CsrError),
 }
 
 /// Makes a self-signed root, below which there may be one level of issuing CAs.
 ///
 /// # Errors
-/// The key cannot sign for a CA, or the names are empty.
+/// As [`create_root_above`].
 pub async fn create_root(
     signer: &dyn Signer,
     new: &NewCa<'_>,
 ) -> Result<Certificate, CeremonyError> {
-    let params = ca_params(new, 1)?;
-    let root = sign_with(signer, |key| params.self_signed(key).map(|made| made.der().to_vec()));
-    let root = Certificate::parse_der(&root.await?)?;
+    create_root_above(signer, new, 1).await
+}
+
+/// Makes a self-signed root, below which there may be `path_len` levels of CAs.
+///
+/// # Errors
+/// The key cannot sign for a CA, or names, lifetime or `path_len` are not those of a root.
+pub async fn create_root_above(
+    signer: &dyn Signer,
+    new: &NewCa<'_>,
+    path_len: u8,
+) -> Result<Certificate, CeremonyError> {
+    let params = ca_params(new, path_len, &PublicHalf::of(signer)?)?;
+    let write = |key: &CeremonyKey| params.self_signed(key).map(|made| made.der().to_vec());
+    let root = sign_certificate(signer, write, CaPlace::Root).await?;
     if root.is_self_signed() { Ok(root) } else { Err(CeremonyError::Signature) }
 }
 
 /// Makes an issuing CA for `subject_key`, for code signing only and with no CA below it.
 ///
 /// # Errors
-/// The issuer's key does not sign or is not the certificate's, the issuer's name cannot be
-/// repeated, or the certificate would outlive its issuer.
+/// As [`certify`].
 pub async fn create_intermediate(
     issuer: &Certificate,
     issuer_signer: &dyn Signer,
     subject_key: &dyn Signer,
     new: &NewCa<'_>,
+) -> Result<Certificate, CeremonyError> {
+    let subject_key = PublicHalf::of(subject_key)?;
+    certify_half(issuer, issuer_signer, &subject_key, new, 0).await
+}
+
+/// Makes a CA certificate for code signing, below which there may be `path_len` levels of CAs, for
+/// a key of which only the public half is here.
+///
+/// # Errors
+/// The issuer's key does not sign or is not the certificate's, the issuer's name cannot be
+/// repeated, or the certificate would outlive its issuer or break another rule of the profile.
+pub async fn certify(
+    issuer: &Certificate,
+    issuer_signer: &dyn Signer,
+    subject_key: &PublicKey,
+    new: &NewCa<'_>,
+    path_len: u8,
+) -> Result<Certificate, CeremonyError> {
+    certify_half(issuer, issuer_signer, &PublicHalf::of_public(subject_key)?, new, path_len).await
+}
+
+async fn certify_half(
+    issuer: &Certificate,
+    issuer_signer: &dyn Signer,
+    subject_key: &PublicHalf,
+    new: &NewCa<'_>,
+    path_len: u8,
 ) -> Result<Certificate, CeremonyError> {
     if issuer.spki_der() != issuer_signer.public_key_der() {
         return Err(CeremonyError::OtherKey {
@@ -108,37 +167,74 @@ pub async fn create_intermediate(
         let issuer = issuer.not_after();
         return Err(CeremonyError::OutlivesIssuer { not_after, issuer });
     }
-    let mut params = ca_params(new, 0)?;
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
-    params.use_authority_key_identifier_extension = true;
     let issuer_params = params_of(issuer)?;
-    let subject_key = PublicHalf::of(subject_key)?;
-    let made = sign_with(issuer_signer, |key| {
-        let issuer = rcgen::Issuer::from_params(&issuer_params, key);
-        params.signed_by(&subject_key, &issuer).map(|made| made.der().to_vec())
-    });
-    let made = Certificate::parse_der(&made.await?)?;
-    if made.issuer_der() != issuer.subject_der() {
+    if !repeats_name(&issuer_params, issuer)? {
         return Err(CeremonyError::IssuerName { issuer: issuer.subject().to_owned() });
     }
+    let mut params = ca_params(new, path_len, subject_key)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    params.use_authority_key_identifier_extension = true;
+    let write = |key: &CeremonyKey| {
+        let issuer = rcgen::Issuer::from_params(&issuer_params, key);
+        params.signed_by(subject_key, &issuer).map(|made| made.der().to_vec())
+    };
+    let made = sign_certificate(issuer_signer, write, CaPlace::Below(issuer)).await?;
     if made.is_signed_by(issuer) { Ok(made) } else { Err(CeremonyError::Signature) }
+}
+
+/// Asks for a CA certificate (PKCS #10, RFC 2986), as PEM: name, key and the extensions of a CA,
+/// which are a wish; whoever signs decides.
+///
+/// # Errors
+/// The key cannot sign for a CA, or the names are empty.
+pub async fn create_request(
+    signer: &dyn Signer,
+    organization: &str,
+    common_name: &str,
+) -> Result<String, CeremonyError> {
+    let mut params = named_params(organization, common_name)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    let der = sign_with(
+        signer,
+        |key| params.serialize_request(key).map(|made| made.der().to_vec()),
+        |_| Ok(()),
+    );
+    let pem = pem::encode("CERTIFICATE REQUEST", &der.await?);
+    // What an offline root would look at: does it parse, and does its key sign it?
+    Csr::parse_and_verify(pem.as_bytes())?;
+    Ok(pem)
 }
 
 /// What every CA certificate has: critical basicConstraints with cA, critical keyUsage for
 /// signing certificates and revocation lists, a subject key identifier.
-fn ca_params(new: &NewCa<'_>, path_len: u8) -> Result<CertificateParams, CeremonyError> {
-    if new.organization.is_empty() || new.common_name.is_empty() {
-        return Err(CeremonyError::EmptyName);
-    }
-    let mut params = CertificateParams::default();
-    params.distinguished_name = name(new.organization, new.common_name);
+fn ca_params(
+    new: &NewCa<'_>,
+    path_len: u8,
+    subject_key: &PublicHalf,
+) -> Result<CertificateParams, CeremonyError> {
+    // rcgen's arithmetic panics past the year 9999.
+    Validity::starting_at(new.now, new.lifetime_seconds)?;
+    let mut params = named_params(new.organization, new.common_name)?;
     params.serial_number = Some(SerialNumber::from_slice(new.serial.as_bytes()));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_len));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // As in leaves; rcgen's own identifier is by none of the methods of RFC 7093.
+    let key_id = template::key_id(&subject_key.key_octets).to_vec();
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key_id);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let first_second = std::time::Duration::from_secs(new.now.unix_seconds());
     params.not_before = epoch + first_second;
     params.not_after = params.not_before + std::time::Duration::from_secs(new.lifetime_seconds);
+    Ok(params)
+}
+
+fn named_params(organization: &str, common_name: &str) -> Result<CertificateParams, CeremonyError> {
+    if organization.is_empty() || common_name.is_empty() {
+        return Err(CeremonyError::EmptyName);
+    }
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(organization, common_name);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
 }
 
@@ -160,11 +256,37 @@ fn name(organization: &str, common_name: &str) -> DistinguishedName {
     name
 }
 
-/// Writes a certificate with a key that signs asynchronously, which rcgen does not know: once to
-/// learn which bytes are to be signed, and again with the signature in hand.
+/// Whether rcgen writes the issuer's name as it stands in its certificate, octet by octet: found out
+/// before anything is signed, with a throw-away certificate that nobody keeps.
+fn repeats_name(params: &CertificateParams, issuer: &Certificate) -> Result<bool, CeremonyError> {
+    let trial = |source| CeremonyError::Write { source };
+    let key = rcgen::KeyPair::generate().map_err(trial)?;
+    let written = params.self_signed(&key).map_err(trial)?;
+    Ok(Certificate::parse_der(written.der())?.subject_der() == issuer.subject_der())
+}
+
+/// Signs a certificate that keeps to the profile; one that does not is never signed.
+async fn sign_certificate(
+    signer: &dyn Signer,
+    write: impl Fn(&CeremonyKey) -> Result<Vec<u8>, rcgen::Error>,
+    place: CaPlace<'_>,
+) -> Result<Certificate, CeremonyError> {
+    let kept = |rules: Vec<BrokenCaRule>| {
+        if rules.is_empty() { Ok(()) } else { Err(CeremonyError::Profile { rules }) }
+    };
+    let lint = |tbs: &[u8]| kept(ca_lint::broken_by_tbs(tbs, place)?);
+    let der = sign_with(signer, write, lint).await?;
+    kept(ca_lint::broken_by_certificate(&der, place)?)?;
+    Ok(Certificate::parse_der(&der)?)
+}
+
+/// Writes a document with a key that signs asynchronously, which rcgen does not know: once to
+/// learn which bytes are to be signed, and, where `lint` has nothing against them, again with the
+/// signature in hand.
 async fn sign_with(
     signer: &dyn Signer,
     write: impl Fn(&CeremonyKey) -> Result<Vec<u8>, rcgen::Error>,
+    lint: impl FnOnce(&[u8]) -> Result<(), CeremonyError>,
 ) -> Result<Vec<u8>, CeremonyError> {
     let mut key = CeremonyKey {
         public: PublicHalf::of(signer)?,
@@ -173,9 +295,14 @@ async fn sign_with(
     };
     write(&key).map_err(|source| CeremonyError::Write { source })?;
     let to_sign = key.asked_to_sign.take();
+    lint(&to_sign)?;
     key.signature = signer.sign(&to_sign).await?;
     // Should the two writings differ, the signature does not verify, and the caller finds out.
     write(&key).map_err(|source| CeremonyError::Write { source })
+}
+
+fn told(rules: &[BrokenCaRule]) -> String {
+    rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A public key as rcgen sees it.
@@ -194,13 +321,24 @@ struct CeremonyKey {
 impl PublicHalf {
     fn of(signer: &dyn Signer) -> Result<Self, CeremonyError> {
         let key = || signer.name().to_owned();
-        let algorithm = match signer.algorithm() {
-            SignatureAlgorithm::EcdsaP256Sha256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            SignatureAlgorithm::EcdsaP384Sha384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            SignatureAlgorithm::RsaPkcs1Sha256 => return Err(CeremonyError::Rsa { key: key() }),
-        };
+        if signer.algorithm() == SignatureAlgorithm::RsaPkcs1Sha256 {
+            return Err(CeremonyError::Rsa { key: key() });
+        }
         let public_key = PublicKey::parse_der(signer.public_key_der())
             .map_err(|source| CeremonyError::PublicKey { key: key(), source })?;
+        Self::of_public(&public_key)
+    }
+
+    fn of_public(public_key: &PublicKey) -> Result<Self, CeremonyError> {
+        let algorithm = match public_key.algorithm() {
+            ClientKeyAlgorithm::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            ClientKeyAlgorithm::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            kind @ (ClientKeyAlgorithm::EcdsaP521
+            | ClientKeyAlgorithm::Rsa { .. }
+            | ClientKeyAlgorithm::Ed25519) => {
+                return Err(CeremonyError::SubjectKeyKind { kind });
+            }
+        };
         Ok(Self { algorithm, key_octets: public_key.key_octets().to_vec() })
     }
 }

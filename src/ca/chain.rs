@@ -1,7 +1,7 @@
 //! Whether a chain of CA certificates is one that clients will accept for code signing.
 //!
 //! In: certificates, issuing CA first, root last, and a time. Out: the issuing CA and its key
-//! identifier, or the first [`ChainError`]. Knows nothing of private keys but their names.
+//! identifier, or the first or every [`ChainError`]. Knows nothing of private keys but their names.
 
 use std::fmt;
 
@@ -103,19 +103,31 @@ pub(super) fn check(
     chain: &[Certificate],
     now: Timestamp,
 ) -> Result<(&Certificate, &[u8]), ChainError> {
-    let issuing = chain.first().ok_or(ChainError::Empty)?;
-    for index in 0..chain.len() {
-        check_not_repeated(chain, index)?;
-        check_issued_by_next(chain, index)?;
-        check_is_ca(chain, index)?;
-        check_purpose(chain, index)?;
-        check_dates(chain, index, now)?;
+    if let Some(fault) = faults(chain, now).into_iter().next() {
+        return Err(fault);
     }
-    // Each certificate has one, or `check_is_ca` had refused it.
+    let issuing = chain.first().ok_or(ChainError::Empty)?;
+    // Each certificate has one, or it had been among the faults.
     let key_id = issuing
         .subject_key_id()
         .ok_or_else(|| ChainError::NoKeyId { certificate: place(chain, 0) })?;
     Ok((issuing, key_id))
+}
+
+/// Everything that is wrong with the chain, from the issuing CA up.
+pub(super) fn faults(chain: &[Certificate], now: Timestamp) -> Vec<ChainError> {
+    if chain.is_empty() {
+        return vec![ChainError::Empty];
+    }
+    let mut found = Vec::new();
+    for index in 0..chain.len() {
+        found.extend(check_not_repeated(chain, index).err());
+        found.extend(check_issued_by_next(chain, index).err());
+        check_is_ca(chain, index, &mut found);
+        check_purpose(chain, index, &mut found);
+        found.extend(check_dates(chain, index, now).err());
+    }
+    found
 }
 
 /// The place of `chain[index]`, for messages.
@@ -173,28 +185,27 @@ fn name_text(name_der: &[u8]) -> String {
 }
 
 /// RFC 5280, 4.2.1.9 and 4.2.1.3: may be an issuer, and so high above the leaf.
-fn check_is_ca(chain: &[Certificate], index: usize) -> Result<(), ChainError> {
+fn check_is_ca(chain: &[Certificate], index: usize, found: &mut Vec<ChainError>) {
     let ca = &chain[index];
     let certificate = || place(chain, index);
     if !ca.is_ca() {
-        return Err(ChainError::NotCa { certificate: certificate() });
+        found.push(ChainError::NotCa { certificate: certificate() });
     }
     if !ca.can_sign_certificates() {
-        return Err(ChainError::KeyUsage { certificate: certificate() });
+        found.push(ChainError::KeyUsage { certificate: certificate() });
     }
     // `index` CA certificates stand between this one and the leaf.
     if let Some(path_len) = ca.path_len().filter(|path_len| usize::from(*path_len) < index) {
         let below = index;
-        return Err(ChainError::PathLength { certificate: certificate(), path_len, below });
+        found.push(ChainError::PathLength { certificate: certificate(), path_len, below });
     }
     if ca.subject_key_id().is_none() {
-        return Err(ChainError::NoKeyId { certificate: certificate() });
+        found.push(ChainError::NoKeyId { certificate: certificate() });
     }
-    Ok(())
 }
 
 /// What verifiers of code signatures demand of each CA certificate.
-fn check_purpose(chain: &[Certificate], index: usize) -> Result<(), ChainError> {
+fn check_purpose(chain: &[Certificate], index: usize, found: &mut Vec<ChainError>) {
     let ca = &chain[index];
     let certificate = || place(chain, index);
     // A root commonly says nothing of purposes; every certificate below it must name this one,
@@ -202,17 +213,15 @@ fn check_purpose(chain: &[Certificate], index: usize) -> Result<(), ChainError> 
     let says_nothing = ca.extended_key_usages().is_none();
     let is_root = index + 1 == chain.len();
     if !ca.allows_code_signing() || (says_nothing && !is_root) {
-        return Err(ChainError::CodeSigning { certificate: certificate() });
+        found.push(ChainError::CodeSigning { certificate: certificate() });
     }
-    if let Some(oid) = ca.other_critical_extensions().first() {
-        return Err(ChainError::CriticalExtension {
-            certificate: certificate(),
-            oid: oid.to_string(),
-        });
-    }
+    found.extend(ca.other_critical_extensions().iter().map(|oid| ChainError::CriticalExtension {
+        certificate: certificate(),
+        oid: oid.to_string(),
+    }));
     match ca.key_algorithm() {
-        Some(ClientKeyAlgorithm::EcdsaP256 | ClientKeyAlgorithm::EcdsaP384) => Ok(()),
-        _ => Err(ChainError::KeyKind { certificate: certificate() }),
+        Some(ClientKeyAlgorithm::EcdsaP256 | ClientKeyAlgorithm::EcdsaP384) => {}
+        _ => found.push(ChainError::KeyKind { certificate: certificate() }),
     }
 }
 

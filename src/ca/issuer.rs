@@ -40,12 +40,7 @@ impl Issuer {
     ) -> Result<Self, ChainError> {
         let algorithm = issuer_algorithm(&*signer)?;
         let (issuing, key_id) = chain::check(&chain, now)?;
-        if issuing.spki_der() != signer.public_key_der() {
-            return Err(ChainError::OtherKey {
-                key: signer.name().to_owned(),
-                certificate: chain::place(&chain, 0),
-            });
-        }
+        check_key_is_the_chains(&*signer, &chain)?;
         prove_key(&*signer).await?;
         let template = Template::new(algorithm, issuing.subject_der(), key_id);
         let key_hash = sha256(issuing.spki_der());
@@ -111,6 +106,30 @@ impl Issuer {
             Err(SignError::BadSignature { key: self.signer.name().to_owned() })
         }
     }
+}
+
+/// Everything for which [`Issuer::new`] would refuse a chain and, where one is given, its key.
+/// The key signs once.
+pub async fn chain_faults(
+    chain: &[Certificate],
+    signer: Option<&dyn Signer>,
+    now: Timestamp,
+) -> Vec<ChainError> {
+    let mut found = chain::faults(chain, now);
+    if let Some(signer) = signer {
+        found.extend(issuer_algorithm(signer).err());
+        found.extend(check_key_is_the_chains(signer, chain).err());
+        found.extend(prove_key(signer).await.err());
+    }
+    found
+}
+
+fn check_key_is_the_chains(signer: &dyn Signer, chain: &[Certificate]) -> Result<(), ChainError> {
+    let issuing = chain.first().ok_or(ChainError::Empty)?;
+    if issuing.spki_der() == signer.public_key_der() {
+        return Ok(());
+    }
+    Err(ChainError::OtherKey { key: signer.name().to_owned(), certificate: chain::place(chain, 0) })
 }
 
 /// Signs a text that is no certificate, and verifies the signature under the signer's own key.

@@ -11,11 +11,12 @@ mod chain;
 mod fixtures;
 mod issuance;
 mod issuer;
+pub mod plan;
 mod set;
 
 pub use chain::{ChainError, Place};
 pub use issuance::{CaError, Issued, LEAF_LIFETIME_SECONDS, Precert};
-pub use issuer::Issuer;
-pub use set::{Authority, CaSet, CaSetError, Phase};
+pub use issuer::{Issuer, chain_faults};
+pub use set::{Authority, CaSet, CaSetError, Phase, Planned};
 
 pub use crate::x509::Serial;

@@ -33,7 +33,31 @@ pub enum Phase {
     Gone,
 }
 
-impl Authority {
+/// What of an authority decides when it signs and is trusted: no key is needed to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// Issuing CA first, root last.
+    pub chain: &'a [Certificate],
+    /// From when on it signs; `None`: always has.
+    pub activate: Option<Timestamp>,
+    /// From when on it signs no more; `None`: not planned.
+    pub retire: Option<Timestamp>,
+    /// The last second in which every certificate of the chain is valid.
+    pub valid_until: Timestamp,
+}
+
+impl<'a> Planned<'a> {
+    /// For this chain; one that is empty was never valid.
+    pub fn new(
+        chain: &'a [Certificate],
+        activate: Option<Timestamp>,
+        retire: Option<Timestamp>,
+    ) -> Self {
+        let ends = chain.iter().map(Certificate::not_after);
+        let valid_until = ends.min().unwrap_or(Timestamp::from_unix_ms(0));
+        Self { chain, activate, retire, valid_until }
+    }
+
     /// Where it is in its life at `now`.
     pub fn phase_at(&self, now: Timestamp) -> Phase {
         if now > self.last_certificate_expires() {
@@ -48,14 +72,58 @@ impl Authority {
     }
 
     /// No certificate lives longer than its issuer, nor longer than ten minutes from the last
-    /// moment at which one could be signed.
-    fn last_certificate_expires(&self) -> Timestamp {
-        let chain_ends = self.issuer.valid_until();
+    /// moment at which one could be signed. Until then it is in the trust bundle.
+    pub fn last_certificate_expires(&self) -> Timestamp {
         match self.retire {
-            Some(retire) => chain_ends.min(retire.plus_ms(LEAF_LIFETIME_SECONDS * 1000)),
-            None => chain_ends,
+            Some(retire) => self.valid_until.min(retire.plus_ms(LEAF_LIFETIME_SECONDS * 1000)),
+            None => self.valid_until,
         }
     }
+}
+
+impl Authority {
+    /// Its public half.
+    pub fn planned(&self) -> Planned<'_> {
+        Planned {
+            chain: self.issuer.chain(),
+            activate: self.activate,
+            retire: self.retire,
+            valid_until: self.issuer.valid_until(),
+        }
+    }
+
+    /// Where it is in its life at `now`.
+    pub fn phase_at(&self, now: Timestamp) -> Phase {
+        self.planned().phase_at(now)
+    }
+}
+
+/// Which of several authorities signs at `now`: of the active ones the last that was activated.
+/// `None` sorts before every time, so that always active is the oldest.
+pub(super) fn signing_index<'a>(
+    authorities: impl Iterator<Item = Planned<'a>>,
+    now: Timestamp,
+) -> Option<usize> {
+    authorities
+        .enumerate()
+        .filter(|(_, authority)| authority.phase_at(now) == Phase::Active)
+        .max_by_key(|(_, authority)| authority.activate)
+        .map(|(index, _)| index)
+}
+
+/// Every reason for which authorities cannot stand beside each other, in their order.
+pub(super) fn conflicts(authorities: &[Planned<'_>]) -> Vec<CaSetError> {
+    if authorities.is_empty() {
+        return vec![CaSetError::Empty];
+    }
+    let mut found = Vec::new();
+    for (second, authority) in authorities.iter().enumerate() {
+        found.extend(check_span(authority, second + 1).err());
+        for (first, earlier) in authorities[..second].iter().enumerate() {
+            check_pair(earlier, authority, first + 1, second + 1, &mut found);
+        }
+    }
+    found
 }
 
 /// Several authorities; never empty, and at each time at most one of them signs.
@@ -92,14 +160,9 @@ impl CaSet {
     /// # Errors
     /// It would not be clear which one signs, or which one signed.
     pub fn new(mut authorities: Vec<Authority>) -> Result<Self, CaSetError> {
-        if authorities.is_empty() {
-            return Err(CaSetError::Empty);
-        }
-        for (second, authority) in authorities.iter().enumerate() {
-            check_span(authority, second + 1)?;
-            for (first, earlier) in authorities[..second].iter().enumerate() {
-                check_pair(earlier, authority, first + 1, second + 1)?;
-            }
+        let planned: Vec<Planned<'_>> = authorities.iter().map(Authority::planned).collect();
+        if let Some(conflict) = conflicts(&planned).into_iter().next() {
+            return Err(conflict);
         }
         // `None` sorts before every time: always active is the oldest.
         authorities.sort_by_key(|authority| authority.activate);
@@ -116,10 +179,8 @@ impl CaSet {
     /// # Errors
     /// [`CaError::NoneActive`].
     pub fn signing_at(&self, now: Timestamp) -> Result<Arc<Issuer>, CaError> {
-        self.authorities
-            .iter()
-            .rev()
-            .find(|authority| authority.phase_at(now) == Phase::Active)
+        signing_index(self.authorities.iter().map(Authority::planned), now)
+            .and_then(|index| self.authorities.get(index))
             .map(|authority| Arc::clone(&authority.issuer))
             .ok_or(CaError::NoneActive)
     }
@@ -135,7 +196,7 @@ impl CaSet {
     }
 }
 
-fn check_span(authority: &Authority, position: usize) -> Result<(), CaSetError> {
+fn check_span(authority: &Planned<'_>, position: usize) -> Result<(), CaSetError> {
     match (authority.activate, authority.retire) {
         (Some(activate), Some(retire)) if retire <= activate => {
             Err(CaSetError::NeverActive { position, activate, retire })
@@ -145,20 +206,21 @@ fn check_span(authority: &Authority, position: usize) -> Result<(), CaSetError> 
 }
 
 fn check_pair(
-    earlier: &Authority,
-    later: &Authority,
+    earlier: &Planned<'_>,
+    later: &Planned<'_>,
     first: usize,
     second: usize,
-) -> Result<(), CaSetError> {
-    let (a, b) = (&earlier.issuer.chain()[0], &later.issuer.chain()[0]);
+    found: &mut Vec<CaSetError>,
+) {
     if earlier.activate == later.activate {
-        Err(CaSetError::SameActivation { first, second })
-    } else if a.spki_der() == b.spki_der() {
-        Err(CaSetError::SameKey { first, second })
-    } else if a.subject_der() == b.subject_der() {
-        Err(CaSetError::SameSubject { first, second })
-    } else {
-        Ok(())
+        found.push(CaSetError::SameActivation { first, second });
+    }
+    let (Some(a), Some(b)) = (earlier.chain.first(), later.chain.first()) else { return };
+    if a.spki_der() == b.spki_der() {
+        found.push(CaSetError::SameKey { first, second });
+    }
+    if a.subject_der() == b.subject_der() {
+        found.push(CaSetError::SameSubject { first, second });
     }
 }
 

@@ -6,6 +6,7 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use super::{
     ambient::AmbientError,
+    ca::CaCommandError,
     client::{ClientError, ClientKeyError},
     demo::DemoError,
     login::LoginError,
@@ -90,6 +91,9 @@ pub enum CliError {
     /// No trust document.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// No CA certificate, or what was asked about one does not hold.
+    #[error(transparent)]
+    Ca(#[from] CaCommandError),
     /// The log could not be created.
     #[error("the log was not created")]
     LogInit {
@@ -163,6 +167,8 @@ impl CliError {
             Self::ClientKey { .. } => NO,
             Self::Login { .. } | Self::Ambient { .. } => UNKNOWN,
             Self::Demo(error) if error.is_an_answer() => NO,
+            Self::Ca(error) if error.is_an_answer() => NO,
+            Self::Ca(_) => UNKNOWN,
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
             Self::Start { .. } | Self::Stopped | Self::Runtime { .. } => UNKNOWN,
             Self::LogInit { .. } => UNKNOWN,

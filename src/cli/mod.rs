@@ -4,6 +4,7 @@
 //! certificates: each command loads a configuration, calls the library and says what came of it.
 
 pub mod ambient;
+pub mod ca;
 pub mod client;
 pub mod config;
 mod configuration;
@@ -39,6 +40,7 @@ enum Command {
     Request(request::RequestArguments),
     Trust(trust::TrustArguments),
     Log(log::LogArguments),
+    Ca(ca::CaArguments),
 }
 
 /// Runs one command to its end.
@@ -73,6 +75,7 @@ async fn dispatch(
         Command::Request(arguments) => request::run(arguments, out).await,
         Command::Trust(arguments) => trust::run(arguments, clock, out).await,
         Command::Log(arguments) => log::run(arguments, clock, out).await,
+        Command::Ca(arguments) => ca::run(arguments, clock, out).await,
     }
 }
 

@@ -1,4 +1,7 @@
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::secret::Secret;
 
@@ -47,6 +50,29 @@ pub enum PassphraseError {
 }
 
 impl PassphraseSource {
+    /// From `env:NAME` or `file:PATH`. Whoever refuses another text does not repeat it: it may be
+    /// the passphrase itself.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_name = |name: &str| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
+        };
+        match text.split_once(':')? {
+            ("env", name) if !name.is_empty() && is_name(name) => Some(Self::Env(name.to_owned())),
+            ("file", path) if !path.is_empty() => Some(Self::File(PathBuf::from(path))),
+            _ => None,
+        }
+    }
+
+    /// The same source with a relative path taken from `directory`.
+    #[must_use]
+    pub fn resolved_in(self, directory: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(directory.join(path)),
+            Self::Env(name) => Self::Env(name),
+        }
+    }
+
     /// Fetches the passphrase.
     ///
     /// # Errors

@@ -222,23 +222,13 @@ impl Reader<'_> {
             return Some(None);
         }
         let Located { at, value } = fields.text("passphrase", self.mistakes)?;
-        let is_name = |name: &str| {
-            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-            name.bytes().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
-        };
-        let source = match value.split_once(':') {
-            Some(("env", name)) if !name.is_empty() && is_name(name) => {
-                Ok(PassphraseSource::Env(name.to_owned()))
-            }
-            Some(("file", path)) if !path.is_empty() => {
-                Ok(PassphraseSource::File(self.directory.join(path)))
-            }
+        let source = PassphraseSource::parse(&value)
+            .map(|source| source.resolved_in(self.directory))
             // The text is not repeated: it may be the passphrase itself.
-            _ => Err(Fault::Expected {
+            .ok_or_else(|| Fault::Expected {
                 key: "passphrase".to_owned(),
                 expected: "env:NAME or file:PATH, never the passphrase itself",
-            }),
-        };
+            });
         self.mistakes.keep(at, source).map(Some)
     }
 

@@ -24,7 +24,7 @@ use aws_lc_rs::{
 use const_oid::{ObjectIdentifier, db::rfc5912};
 use der::Decode;
 use futures_util::future::BoxFuture;
-use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
+use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, pkcs5::pbes2::Parameters};
 use zeroize::Zeroizing;
 
 use super::{SignError, SignatureAlgorithm, Signer, VerifyingKey};
@@ -85,6 +85,11 @@ pub struct GeneratedKey {
 pub struct GenerateKeyError {
     pub algorithm: SignatureAlgorithm,
 }
+
+/// The library failed while encrypting a key.
+#[derive(Debug, thiserror::Error)]
+#[error("the new key could not be encrypted")]
+pub struct EncryptKeyError;
 
 /// Reads the key in `path`. A file that others than its owner may read is opened with a warning:
 /// in containers, group-readable secrets are the norm.
@@ -155,6 +160,27 @@ impl GeneratedKey {
         Secret::from(pem::encode(PKCS8_LABEL, self.pkcs8.expose()))
     }
 
+    /// PKCS #8 as PEM, encrypted with PBES2 (PBKDF2 with HMAC-SHA-256, AES-256-CBC), which OpenSSL
+    /// reads too. `random` becomes salt and initialisation vector.
+    ///
+    /// # Errors
+    /// The library could not encrypt it.
+    pub fn encrypted_pkcs8_pem(
+        &self,
+        passphrase: &Secret,
+        random: [u8; 32],
+    ) -> Result<Secret, EncryptKeyError> {
+        let (salt, iv) = random.split_at(16);
+        let iv = iv.try_into().map_err(|_| EncryptKeyError)?;
+        let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(PBKDF2_ITERATIONS, salt, iv)
+            .map_err(|_| EncryptKeyError)?;
+        let info = PrivateKeyInfoRef::from_der(self.pkcs8.expose()).map_err(|_| EncryptKeyError)?;
+        let encrypted = info
+            .encrypt_with_params(parameters, passphrase.expose())
+            .map_err(|_| EncryptKeyError)?;
+        Ok(Secret::from(pem::encode(ENCRYPTED_LABEL, encrypted.as_bytes())))
+    }
+
     /// Writes [`Self::pkcs8_pem`] to a new file that only its owner may read, and syncs it.
     ///
     /// # Errors
@@ -217,7 +243,7 @@ impl StoredKey {
         let labels = blocks.iter().map(|block| block.label.clone()).collect();
         let mut keys = blocks.into_iter().filter_map(|block| match block.label.as_str() {
             PKCS8_LABEL => Some(Self::Pkcs8(block.der)),
-            "ENCRYPTED PRIVATE KEY" => Some(Self::Encrypted(block.der)),
+            ENCRYPTED_LABEL => Some(Self::Encrypted(block.der)),
             "EC PRIVATE KEY" => Some(Self::Ec(block.der)),
             // `EC PARAMETERS`, which openssl writes before a key, and certificates beside it.
             _ => None,
@@ -380,6 +406,9 @@ fn found(labels: &[String]) -> String {
 }
 
 const PKCS8_LABEL: &str = "PRIVATE KEY";
+const ENCRYPTED_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+/// OWASP's figure for PBKDF2 with HMAC-SHA-256.
+const PBKDF2_ITERATIONS: u32 = 600_000;
 /// Ours: an encrypted RSA key of 4096 bits has 4 KiB of PEM.
 const MAX_FILE_BYTES: usize = 64 * 1024;
 

@@ -137,6 +137,16 @@ impl Certificate {
         &self.0.subject
     }
 
+    /// Issuer as text (RFC 4514), for messages.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// Content octets of the serial number.
+    pub fn serial(&self) -> &[u8] {
+        &self.0.serial
+    }
+
     /// First O of the subject, for trust documents.
     pub fn organization(&self) -> Option<&str> {
         self.0.organization.as_deref()
@@ -258,6 +268,8 @@ struct Fields {
     subject_der: Vec<u8>,
     issuer_der: Vec<u8>,
     subject: String,
+    issuer: String,
+    serial: Vec<u8>,
     organization: Option<String>,
     common_name: Option<String>,
     not_before: Timestamp,
@@ -298,6 +310,8 @@ impl Fields {
             subject_der: subject.to_der().map_err(malformed)?,
             issuer_der: issuer.to_der().map_err(malformed)?,
             subject: subject.to_string(),
+            issuer: issuer.to_string(),
+            serial: tbs.serial_number().as_bytes().to_vec(),
             organization: text(subject, Name::organization),
             common_name: text(subject, Name::common_name),
             not_before: timestamp(tbs.validity().not_before),

@@ -1,7 +1,8 @@
 //! A leaf read back from its bytes.
 //!
 //! In: DER of a leaf certificate, or of a TBS about to be signed. Out: a borrowed [`Leaf`], from
-//! which the log's view of the certificate can be rebuilt. Knows nothing of the writer: reading
+//! which the log's view of the certificate can be rebuilt; the rules for CA certificates read theirs
+//! the same way. Knows nothing of the writer: reading
 //! goes through the `der` crate and shares no code with [`super::template`], so that a mistake of
 //! the writer does not hide itself.
 
@@ -27,12 +28,16 @@ pub struct Leaf<'a> {
     pub serial: &'a [u8],
     /// `AlgorithmIdentifier` inside the TBS.
     pub algorithm: &'a [u8],
+    /// DER `Name`.
+    pub issuer: &'a [u8],
     /// First instant of validity.
     pub not_before: Timestamp,
     /// Last second of validity.
     pub not_after: Timestamp,
     /// DER `Name`.
     pub subject: &'a [u8],
+    /// DER `SubjectPublicKeyInfo`.
+    pub public_key: &'a [u8],
     /// In their order.
     pub extensions: Vec<LeafExtension<'a>>,
     /// Content octets of the TBS before its extensions.
@@ -194,11 +199,11 @@ fn read_tbs(der: &[u8]) -> der::Result<Leaf<'_>> {
     let serial = AnyRef::decode(&mut fields)?;
     serial.tag().assert_eq(Tag::Integer)?;
     let algorithm = fields.tlv_bytes()?;
-    let _issuer = fields.tlv_bytes()?;
+    let issuer = fields.tlv_bytes()?;
     let validity =
         x509_cert::time::Validity::<x509_cert::certificate::Rfc5280>::decode(&mut fields)?;
     let subject = fields.tlv_bytes()?;
-    let _public_key = fields.tlv_bytes()?;
+    let public_key = fields.tlv_bytes()?;
     let before_extensions = &content[..usize::try_from(fields.position())?];
     let extensions = read_extensions(tagged_content(&mut fields, 3)?)?;
     fields.finish()?;
@@ -208,9 +213,11 @@ fn read_tbs(der: &[u8]) -> der::Result<Leaf<'_>> {
         version,
         serial: serial.value(),
         algorithm,
+        issuer,
         not_before: instant(validity.not_before),
         not_after: instant(validity.not_after),
         subject,
+        public_key,
         extensions,
         before_extensions,
     })

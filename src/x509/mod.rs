@@ -3,6 +3,7 @@
 //! In: identities as values, public keys as PEM or DER. Out: TBS bytes, precertificates, parsed
 //! keys and CSRs. Knows nothing of tokens, logs and private keys.
 
+pub mod ca_lint;
 pub mod certificate;
 pub mod csr;
 pub mod fulcio;

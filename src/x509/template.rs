@@ -83,7 +83,11 @@ impl Template {
         // The reference's order, so that certificates of both compare line by line.
         fields.extend_from_slice(KEY_USAGE_AND_CODE_SIGNING);
         push_extension_header(&SUBJECT_KEY_ID, tlv::element_bytes(KEY_ID_BYTES), &mut fields);
-        tlv::push_element(tlv::TAG_OCTET_STRING, &key_id(leaf.public_key), &mut fields);
+        tlv::push_element(
+            tlv::TAG_OCTET_STRING,
+            &key_id(leaf.public_key.key_octets()),
+            &mut fields,
+        );
         fields.extend_from_slice(&self.authority_key_id);
         push_extension_header(&SUBJECT_ALT_NAME, leaf.san.general_names_bytes(), &mut fields);
         leaf.san.write_general_names(&mut fields);
@@ -173,9 +177,9 @@ fn push_extension_header(kind: &ExtensionKind, value_bytes: usize, out: &mut Vec
 
 /// RFC 7093, 2, method 1: the leftmost 160 bits of the SHA-256 of the key's BIT STRING. (The
 /// method of RFC 5280, 4.2.1.2 needs SHA-1.)
-fn key_id(key: &PublicKey) -> [u8; KEY_ID_BYTES] {
+pub(crate) fn key_id(key_octets: &[u8]) -> [u8; KEY_ID_BYTES] {
     let mut id = [0; KEY_ID_BYTES];
-    id.copy_from_slice(&digest(&SHA256, key.key_octets()).as_ref()[..KEY_ID_BYTES]);
+    id.copy_from_slice(&digest(&SHA256, key_octets).as_ref()[..KEY_ID_BYTES]);
     id
 }
 

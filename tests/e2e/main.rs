@@ -13,6 +13,7 @@
 mod support;
 
 mod ambient;
+mod ceremony;
 mod certificates;
 mod ci;
 mod crash;

@@ -70,11 +70,19 @@ type Environment = Vec<(&'static str, PathBuf)>;
 impl Mayfly {
     /// Makes keys, chain, configuration and log, and serves them.
     pub(crate) fn start(ca: CaKey, issuers: &str) -> Self {
+        let issuing_key = KeyPair::generate_for(ca.algorithm()).unwrap();
+        Self::start_after(issuers, |keys| {
+            hold_ceremony(ca, keys, &issuing_key);
+            write_key(&keys.join("issuing.pem"), &issuing_key);
+        })
+    }
+
+    /// As [`Self::start`], with what `ceremony` puts into the directory `keys`, which it makes:
+    /// `issuing.pem` and `log.pem`, `chain.pem` and its two halves `intermediate.pem`, `root.pem`.
+    pub(crate) fn start_after(issuers: &str, ceremony: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = write_configuration(directory.path(), issuers);
-        let issuing_key = KeyPair::generate_for(ca.algorithm()).unwrap();
-        hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);
-        write_key(&directory.path().join("keys/issuing.pem"), &issuing_key);
+        ceremony(&directory.path().join("keys"));
         Self::on(directory, url, Vec::new())
     }
 
@@ -85,7 +93,11 @@ impl Mayfly {
         let configuration = directory.path().join("mayfly.yaml");
         let text = fs::read_to_string(&configuration).unwrap();
         let (uri, pin) = (softhsm::uri(object), hsm.pin_file());
-        let key = format!("key: {uri}\n    passphrase: file:{}", pin.display());
+        let key = format!(
+            "key: {uri}
+    passphrase: file:{}",
+            pin.display()
+        );
         fs::write(configuration, text.replace("key: file:keys/issuing.pem", &key)).unwrap();
         let issuing_key = KeyOnToken { point: hsm.public_point(object), ca };
         hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);

@@ -1,0 +1,86 @@
+//! Why a command about CA certificates failed.
+
+use std::path::PathBuf;
+
+use crate::{
+    ca::{ChainError, ceremony::CeremonyError},
+    keys::file::{EncryptKeyError, GenerateKeyError},
+    serve::StartError,
+    x509::csr::CsrError,
+};
+
+/// Why there is no certificate, or what was asked about one does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum CaCommandError {
+    /// A key does not open.
+    #[error("the key cannot be used")]
+    Key {
+        /// Why not.
+        #[source]
+        source: StartError,
+    },
+    /// The text is not repeated: it may be the passphrase itself.
+    #[error("a passphrase is given as env:NAME or file:PATH, never as itself")]
+    PassphraseSource,
+    /// Only files are made here; a key service makes its own keys.
+    #[error("--new-key makes keys in files only: make this one with the tools of its key service")]
+    NewKeyElsewhere,
+    /// No new key.
+    #[error(transparent)]
+    Generate(#[from] GenerateKeyError),
+    /// No encrypted key.
+    #[error(transparent)]
+    Encrypt(#[from] EncryptKeyError),
+    /// No serial number, or no salt.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+    /// No certificate.
+    #[error("no certificate was made")]
+    Ceremony(#[from] CeremonyError),
+    /// The certificate that is to sign stands in no chain that clients would take.
+    #[error("{} is no chain to issue from: {}", path.display(), told(.faults))]
+    IssuerChain {
+        /// Where it was read.
+        path: PathBuf,
+        /// What is wrong with it.
+        faults: Vec<ChainError>,
+    },
+    /// A request that was given is none.
+    #[error("{} is no certificate signing request", path.display())]
+    Request {
+        /// Where it was read.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CsrError,
+    },
+    /// The chain does not hold; each fault was told.
+    #[error("the chain does not hold (see above)")]
+    Chain {
+        /// How many faults.
+        count: usize,
+    },
+    /// The plan should not be put into effect; each mistake was told.
+    #[error("the plan has mistakes (see above)")]
+    Plan {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl CaCommandError {
+    /// Whether it says that something is not so, and not only that it could not be told.
+    pub fn is_an_answer(&self) -> bool {
+        match self {
+            Self::Ceremony(CeremonyError::Sign(_)) => false,
+            Self::Ceremony(_) | Self::IssuerChain { .. } | Self::Request { .. } => true,
+            Self::Chain { .. } | Self::Plan { .. } => true,
+            Self::PassphraseSource | Self::NewKeyElsewhere => true,
+            Self::Key { .. } | Self::Generate(_) | Self::Encrypt(_) | Self::Randomness => false,
+        }
+    }
+}
+
+fn told(faults: &[ChainError]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
