@@ -134,6 +134,9 @@ pub enum CliError {
         #[source]
         source: io::Error,
     },
+    /// The person at the terminal.
+    #[error("interrupted; no certificate came")]
+    Interrupted,
     /// Signals or threads.
     #[error("the operating system gave no threads, timers or signals")]
     Runtime {
@@ -172,7 +175,7 @@ impl CliError {
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
             Self::Start { .. } | Self::Stopped | Self::Runtime { .. } => UNKNOWN,
             Self::LogInit { .. } => UNKNOWN,
-            Self::File { .. } | Self::Output { .. } => UNKNOWN,
+            Self::File { .. } | Self::Output { .. } | Self::Interrupted => UNKNOWN,
         }
     }
 }

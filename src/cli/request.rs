@@ -91,19 +91,30 @@ pub async fn run(arguments: RequestArguments, out: &mut dyn Write) -> Result<(),
     // The files come first: a certificate whose key could not be kept is of no use, and nobody
     // should sign in for it.
     let mut files = NewFiles::create(&arguments)?;
-    match ask(&arguments, &key).await {
-        Ok(answer) => {
-            let private_pem =
-                key.private_pem().map_err(|e| CliError::Client { source: e.into() })?;
-            files.write(&answer, &private_pem)?;
-            let text = arguments.text(&answer, &private_pem);
-            out.write_all(text.expose()).map_err(|source| CliError::Output { source })
-        }
+    let got = tokio::select! {
+        got = get(&arguments, &key, &mut files) => got,
+        // Whoever gives up waiting for a person or a CA finds the way free the next time.
+        _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
+    };
+    match got {
+        Ok(text) => out.write_all(text.expose()).map_err(|source| CliError::Output { source }),
         Err(error) => {
             files.remove();
             Err(error)
         }
     }
+}
+
+/// Fills the files; answers with what is to be printed.
+async fn get(
+    arguments: &RequestArguments,
+    key: &ClientKey,
+    files: &mut NewFiles,
+) -> Result<Secret, CliError> {
+    let answer = ask(arguments, key).await?;
+    let private_pem = key.private_pem().map_err(|e| CliError::Client { source: e.into() })?;
+    files.write(&answer, &private_pem)?;
+    Ok(arguments.text(&answer, &private_pem))
 }
 
 async fn ask(arguments: &RequestArguments, key: &ClientKey) -> Result<Answer, CliError> {

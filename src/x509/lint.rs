@@ -211,7 +211,7 @@ fn check_provenance(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     if leaf.extensions_named(TOKEN_ISSUER).next().is_none() {
         return Err(BrokenRule::Extension { name: "issuer of the token" });
     }
-    let in_der = |id: ExtensionId<'_>| matches!(id.below(&FULCIO_ARC), Some([8..=0x7f]));
+    let in_der = |id: ExtensionId<'_>| !matches!(id.below(&FULCIO_ARC), None | Some([1..=7]));
     for extension in leaf.extensions.iter().filter(|extension| in_der(extension.id)) {
         let text = Utf8StringRef::from_der(extension.value);
         if !text.is_ok_and(|text| !text.as_str().is_empty()) {

@@ -159,15 +159,21 @@ impl Crowd {
         let members = self.members();
         // What is kept for one that is detained is on its way out already.
         let staying = || members.values().filter(|one| !one.is_leaving() && !one.is_detained());
-        let held: usize = staying().map(|member| member.held_bytes.load(Ordering::Relaxed)).sum();
+        let held_bytes = |member: &Member| member.held_bytes.load(Ordering::Relaxed);
+        let held: usize = staying().map(|member| held_bytes(member)).sum();
         if held > HELD_BYTES {
             let share = staying().count().div_ceil(LEAVING_SHARE);
             // Powers of two, so that among those who hold about as much the longest waiting go.
-            let most = |member: &Member| {
-                let held_bytes = member.held_bytes.load(Ordering::Relaxed);
-                (held_bytes.leading_zeros(), member.moved_us())
-            };
-            for member in first(staying(), share, most) {
+            let most = |member: &Member| (held_bytes(member).leading_zeros(), member.moved_us());
+            let mut leaving: Vec<_> = first(staying(), share, most).collect();
+            leaving.sort_by_key(|member| most(member));
+            let mut excess_bytes = held - HELD_BYTES;
+            for member in leaving {
+                // Nobody goes for what others hold.
+                if excess_bytes == 0 {
+                    break;
+                }
+                excess_bytes = excess_bytes.saturating_sub(held_bytes(member));
                 member.holds_too_much.store(true, Ordering::Relaxed);
                 member.send_away();
             }

@@ -147,3 +147,20 @@ async fn those_who_leave_already_are_counted_as_room() {
     let leaving = places.iter().filter(|place| place.member().is_leaving()).count();
     assert_eq!(leaving, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nt_03_nobody_goes_for_what_others_hold() {
+    let crowd = Crowd::new(400);
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        let place = crowd.admit(PATIENCE).await.unwrap();
+        assert!(place.member().hold(100));
+        idle.push(place);
+    }
+    pass(Duration::from_secs(1)).await;
+    let greedy = crowd.admit(PATIENCE).await.unwrap();
+    // There is room for it until it has gone, and as many as five may be told to go at once.
+    assert!(greedy.member().hold(HELD_BYTES));
+    assert!(greedy.member().is_leaving());
+    assert!(!idle.iter().any(|place| place.member().is_leaving()));
+}

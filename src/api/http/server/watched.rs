@@ -74,7 +74,8 @@ impl Service<Request<Incoming>> for Watched {
 fn header_bytes(request: &Request<Incoming>) -> usize {
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
-    LINE_BYTES + request.uri().path().len() + fields.sum::<usize>()
+    let target_bytes = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    LINE_BYTES + target_bytes + fields.sum::<usize>()
 }
 
 /// A request from its header to its answer.
@@ -139,9 +140,9 @@ impl Drop for Asked {
         if !*self.answered.get_mut() {
             // Asked and taken back at once, again and again, is a flood (CVE-2023-44487).
             self.member.allowance.take(self.header_bytes + TAKEN_BACK_BYTES);
-            if *self.whole.get_mut() {
-                self.member.end_work();
-            }
+        }
+        if *self.whole.get_mut() {
+            self.member.end_work();
         }
     }
 }
