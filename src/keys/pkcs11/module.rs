@@ -93,6 +93,8 @@ impl Module {
                 tokens.push(format!("'{label}' (serial {serial}, slot-id {slot})"));
             }
         }
+        // A module lists its slots in an order of its own, which need not be the same tomorrow.
+        tokens.sort();
         let wanted = Box::new(wanted.clone());
         match fitting[..] {
             [slot] => Ok(slot),
