@@ -91,11 +91,7 @@ impl Default for ClientAlgorithms {
 /// The names, as the configuration lists them.
 impl fmt::Display for ClientAlgorithms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, algorithm) in self.permitted.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{}", algorithm.name)?;
-        }
-        Ok(())
+        f.write_str(&self.names().collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -6,27 +6,13 @@
 // NAME=VALUE stands for somebody between provider and client: it replaces that parameter on the
 // way back to the client's own address (an empty VALUE takes it out). `decline` aborts where a form
 // asks for a confirmation.
+import { step } from './step.mjs';
+
 const wishes = process.argv.slice(2, -1);
 const decline = wishes.includes('decline');
 const forged = wishes.filter((wish) => wish.includes('=')).map((wish) => wish.split('='));
 const CALLBACK = '/auth/callback';
 const MOST_STEPS = 20;
-
-const cookies = new Map();
-
-async function step(url, form) {
-  const response = await fetch(url, {
-    method: form ? 'POST' : 'GET',
-    body: form && new URLSearchParams(form),
-    redirect: 'manual',
-    headers: { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
-  });
-  for (const line of response.headers.getSetCookie()) {
-    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-    cookies.set(name, value);
-  }
-  return response;
-}
 
 /** The first form of a page: where it goes, and what is hidden in it. */
 function formIn(page) {

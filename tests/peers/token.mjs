@@ -6,25 +6,11 @@
 // provider answers with a login form instead, sends LOGIN as `sub` (PyPI oidc-provider-mock).
 import crypto from 'node:crypto';
 
+import { step } from './step.mjs';
+
 const [, , issuer, scope = 'openid email', login = 'jane@example.com'] = process.argv;
 const REDIRECT_URI = 'http://localhost:9999/cb';
 const MOST_STEPS = 10;
-
-const cookies = new Map();
-
-async function step(url, form) {
-  const response = await fetch(url, {
-    method: form ? 'POST' : 'GET',
-    body: form && new URLSearchParams(form),
-    redirect: 'manual',
-    headers: { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
-  });
-  for (const line of response.headers.getSetCookie()) {
-    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-    cookies.set(name, value);
-  }
-  return response;
-}
 
 /** Walks from the authorization endpoint to the code. */
 async function codeFrom(authorization) {
