@@ -17,7 +17,7 @@ use mayfly::{
         Certificate, ExtensionField, FulcioExtensions, Leaf, PublicKey, Serial, SubjectAltName,
         Template, Validity,
         leaf::{ExtensionId, LeafExtension},
-        lint::{self, Stage},
+        lint::{self, BrokenRule, Origin, Stage},
         template::{IssuerAlgorithm, LeafFields, LeafTbs},
     },
 };
@@ -297,7 +297,7 @@ fn the_lint_finds_what_does_not_fit_the_profile() {
 type Change = fn(&mut Leaf<'_>);
 
 /// What the lint says, and what was done to a good leaf.
-fn broken_leaves() -> [(&'static str, Change); 31] {
+fn broken_leaves() -> [(&'static str, Change); 38] {
     fn named<'l, 'a>(leaf: &'l mut Leaf<'a>, oid: &str) -> &'l mut LeafExtension<'a> {
         leaf.extensions.iter_mut().find(|extension| extension.id.to_string() == oid).unwrap()
     }
@@ -306,7 +306,13 @@ fn broken_leaves() -> [(&'static str, Change); 31] {
     const AKI: &str = "2.5.29.35";
     const POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
     const ISSUER: &str = "1.3.6.1.4.1.57264.1.8";
+    const ISSUER_TEXT: &str = "1.3.6.1.4.1.57264.1.1";
     const TRIGGER: &str = "1.3.6.1.4.1.57264.1.20";
+    const OTHER_KIND: &[u8] = b"\x30\x07\xa0\x05\x06\x01\x2a\xa0\x00";
+    const NO_NAME: &[u8] =
+        b"\x30\x12\xa0\x10\x06\x0a\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x07\xa0\x02\x0c\x00";
+    const NO_TEXT: &[u8] =
+        b"\x30\x13\xa0\x11\x06\x0a\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x07\xa0\x03\x16\x01a";
     let san = "its subject alternative name is missing";
     let ski = "its subject key identifier is missing";
     let aki = "its authority key identifier is missing";
@@ -335,6 +341,19 @@ fn broken_leaves() -> [(&'static str, Change); 31] {
         (san, |leaf| named(leaf, SAN).value = &[0x30, 4, 0x86, 2, 0xc3, 0xa4]),
         (san, |leaf| named(leaf, SAN).value = &[0x30, 2, 0x81, 0]),
         (san, |leaf| named(leaf, SAN).value = &[0x31, 3, 0x81, 1, b'a']),
+        (san, |leaf| named(leaf, SAN).value = OTHER_KIND),
+        (san, |leaf| named(leaf, SAN).value = NO_NAME),
+        (san, |leaf| named(leaf, SAN).value = NO_TEXT),
+        ("extension 1.3.6.1.4.1.57264.1.1 is not one", |leaf| {
+            named(leaf, ISSUER_TEXT).value = &[0xff]
+        }),
+        ("extension 1.3.6.1.4.1.57264.1.1 is not one", |leaf| named(leaf, ISSUER_TEXT).value = &[]),
+        ("extension 1.3.6.1.4.1.57264.1.20 is not one", |leaf| {
+            named(leaf, TRIGGER).value = &[0x0c, 0]
+        }),
+        ("extension 1.3.6.1.4.1.57264.1.7 does not", |leaf| {
+            named(leaf, TRIGGER).id = ExtensionId::new(b"\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x07")
+        }),
         ("its issuer of the token is", |leaf| {
             named(leaf, ISSUER).id = ExtensionId::new(b"\x2b\x06\x01\x04\x01\x83\xbf\x30\x01\x09")
         }),
@@ -372,6 +391,31 @@ fn every_rule_of_the_lint_refuses_the_leaf_that_breaks_it_alone() {
         change(&mut leaf);
         let broken = lint::check(&leaf, Stage::Precertificate, 600).unwrap_err().to_string();
         assert!(broken.starts_with(expected), "{index}, {expected}: {broken}");
+    }
+}
+
+/// A leaf that is good in itself, but not of this CA, not for this key, or for too long.
+#[test]
+fn a_leaf_is_of_the_ca_that_signs_it_and_for_the_key_that_was_proved() {
+    let ca = TestCa::new(SignatureAlgorithm::EcdsaP256Sha256);
+    let choice = Choice::plain();
+    let tbs = choice.tbs(&ca.template).precertificate_tbs();
+    let leaf = Leaf::parse_tbs(&tbs).unwrap();
+    let good = Origin {
+        issuer: ca.issuing.subject_der(),
+        issuer_key_id: ca.issuing.subject_key_id().unwrap(),
+        issuer_valid_until: choice.validity.not_after(),
+        public_key: choice.key.spki_der(),
+    };
+    lint::check_origin(&leaf, &good).unwrap();
+    let second_earlier = Timestamp::from_unix_ms(choice.validity.not_after().unix_ms() - 1000);
+    for (origin, broken) in [
+        (Origin { issuer: ca.root.subject_der(), ..good }, BrokenRule::Issuer),
+        (Origin { issuer_key_id: &[1; 20], ..good }, BrokenRule::AuthorityKeyId),
+        (Origin { issuer_valid_until: second_earlier, ..good }, BrokenRule::OutlivesIssuer),
+        (Origin { public_key: ca.issuing.spki_der(), ..good }, BrokenRule::PublicKey),
+    ] {
+        assert_eq!(lint::check_origin(&leaf, &origin), Err(broken));
     }
 }
 

@@ -123,7 +123,7 @@ impl Issuer {
         let to_sign = tbs.precertificate_tbs();
         // Before the signature: a precertificate that breaks the profile is misissued from the
         // moment it is signed, whether or not a certificate follows (RFC 6962, 3.1).
-        lint::check(&Leaf::parse_tbs(&to_sign)?, Stage::Precertificate, LEAF_LIFETIME_SECONDS)?;
+        self.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Precertificate, &approved)?;
         let signature = self.sign(&to_sign).await?;
         let kind = EntryKind::Precert {
             issuer_key_hash: self.key_hash(),
@@ -147,7 +147,7 @@ impl Issuer {
     ) -> Result<Issued, CaError> {
         let (validity, tbs) = self.prepare(&approved, now, &serial)?;
         let to_sign = tbs.logged_tbs();
-        lint::check(&Leaf::parse_tbs(&to_sign)?, Stage::Unlogged, LEAF_LIFETIME_SECONDS)?;
+        self.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Unlogged, &approved)?;
         let signature = self.sign(&to_sign).await?;
         let der = self.template().certificate(&to_sign, &signature);
         let pem = leaf_pem(&der);
@@ -171,6 +171,11 @@ impl Issuer {
             extensions: identity.extensions(),
         });
         Ok((validity, tbs))
+    }
+
+    fn lint(&self, leaf: &Leaf<'_>, stage: Stage, approved: &Approved) -> Result<(), BrokenRule> {
+        lint::check(leaf, stage, LEAF_LIFETIME_SECONDS)?;
+        lint::check_origin(leaf, &self.origin(approved.key().key()))
     }
 
     fn check_outlives(&self, validity: &Validity) -> Result<(), CaError> {
@@ -237,7 +242,7 @@ impl Precert {
     /// SCT (RFC 6962, 3.2; NT-50).
     fn check_as_logged(&self, der: &[u8], sct_list: &[u8]) -> Result<(), CaError> {
         let leaf = Leaf::parse_certificate(der)?;
-        lint::check(&leaf, Stage::Certificate, LEAF_LIFETIME_SECONDS)?;
+        self.issuer.lint(&leaf, Stage::Certificate, &self.approved)?;
         let logged = match self.entry.kind() {
             EntryKind::Precert { tbs_certificate, .. } => tbs_certificate,
             EntryKind::X509 { .. } => return Err(CaError::NotAsLogged),

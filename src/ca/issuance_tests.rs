@@ -153,16 +153,15 @@ fn nt_46_a_rotation_between_the_two_signatures_keeps_the_issuer() {
 fn nt_50_a_final_certificate_other_than_the_logged_one_is_refused() {
     let ca = TestCa::new("issuing", HALF_DAY_SECONDS);
     let issuer = ca.issuer();
-    let key = approved();
+    let mut precert = precert(&issuer);
     let san = SubjectAltName::email("other@example.com").unwrap();
     let changed = issuer.template().leaf(&LeafFields {
         serial: &Serial::from_random([0x17; 20]),
         validity: &Validity::starting_at(now(), LEAF_LIFETIME_SECONDS).unwrap(),
-        public_key: key.key().key(),
+        public_key: precert.approved.key().key(),
         san: &san,
-        extensions: key.identity().extensions(),
+        extensions: precert.approved.identity().extensions(),
     });
-    let mut precert = precert(&issuer);
     let digest = precert.log_entry().digest();
     precert.tbs = changed;
     assert!(matches!(finish(precert, digest), Err(CaError::NotAsLogged)));

@@ -6,7 +6,7 @@ use super::chain::{self, ChainError};
 use crate::{
     keys::{SignError, SignatureAlgorithm, Signer},
     time::Timestamp,
-    x509::{Certificate, PublicKey, Template, template::IssuerAlgorithm},
+    x509::{Certificate, PublicKey, Template, lint::Origin, template::IssuerAlgorithm},
 };
 
 /// A key that signs certificates, its chain, and what all its certificates share.
@@ -15,6 +15,9 @@ pub struct Issuer {
     signer: Arc<dyn Signer>,
     /// Issuing CA first, root last; never empty.
     chain: Vec<Certificate>,
+    /// Of the issuing CA: its subject, and its subject key identifier.
+    name: Vec<u8>,
+    key_id: Vec<u8>,
     template: Template,
     /// The chain as a response carries it: one PEM each, without the last line end (clients
     /// compare the texts).
@@ -47,6 +50,8 @@ impl Issuer {
         Ok(Self {
             template,
             key_hash,
+            name: issuing.subject_der().to_vec(),
+            key_id: key_id.to_vec(),
             pem_tail: chain.iter().map(|ca| ca.pem().trim_end().to_owned()).collect(),
             chain_fingerprints: chain.iter().map(Certificate::fingerprint).collect(),
             valid_from: chain.iter().map(Certificate::not_before).max().unwrap_or(now),
@@ -77,6 +82,16 @@ impl Issuer {
 
     pub(super) fn template(&self) -> &Template {
         &self.template
+    }
+
+    /// What each of its certificates for `public_key` has to say.
+    pub(super) fn origin<'a>(&'a self, public_key: &'a PublicKey) -> Origin<'a> {
+        Origin {
+            issuer: &self.name,
+            issuer_key_id: &self.key_id,
+            issuer_valid_until: self.valid_until,
+            public_key: public_key.spki_der(),
+        }
     }
 
     /// The chain as PEM texts without the last line end.

@@ -4,14 +4,15 @@
 //! the writer. A broken rule means a mistake in Mayfly itself: no input of a client can lead here.
 
 use der::{
-    Decode, Tag, Tagged,
-    asn1::{ObjectIdentifier, Utf8StringRef},
+    Decode, Reader, SliceReader, Tag, TagNumber, Tagged,
+    asn1::{ContextSpecific, ObjectIdentifier, Utf8StringRef},
 };
 
 use super::{
     Leaf,
-    leaf::{ExtensionId, LeafExtension, SCT_LIST},
+    leaf::{LeafExtension, SCT_LIST},
 };
+use crate::time::Timestamp;
 
 /// Which of the two a leaf is to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,20 @@ pub enum Stage {
     Certificate,
     /// A certificate of an installation without a log: neither of the two.
     Unlogged,
+}
+
+/// What a leaf has to say of who signs it and for which key, from where both are known best: the
+/// issuing CA's own certificate, and the key that the client proved to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// DER `Name`: the subject of the issuing CA.
+    pub issuer: &'a [u8],
+    /// The issuing CA's subject key identifier.
+    pub issuer_key_id: &'a [u8],
+    /// The last second in which the issuing chain is valid.
+    pub issuer_valid_until: Timestamp,
+    /// DER SubjectPublicKeyInfo of the client.
+    pub public_key: &'a [u8],
 }
 
 /// The rule that is broken.
@@ -47,6 +62,18 @@ pub enum BrokenRule {
     /// RFC 5280, 4.1.2.6: empty, as who it is for stands in the SAN alone, which is then critical.
     #[error("its subject is not empty")]
     Subject,
+    /// RFC 5280, 4.1.2.4 and 6.1.3 (a)(4): byte for byte the subject of the CA that signs.
+    #[error("its issuer is not the subject of the CA that signs it")]
+    Issuer,
+    /// RFC 5280, 4.2.1.1: of the CA that signs, also where two of them have one name.
+    #[error("its authority key identifier is not that of the CA that signs it")]
+    AuthorityKeyId,
+    /// NT-43: a certificate that outlives its chain is refused by verifiers in its last minutes.
+    #[error("it outlives the chain of the CA that signs it")]
+    OutlivesIssuer,
+    /// RFC 5280, 4.1.2.7; NT-40: no key but the one whose possession was proved.
+    #[error("its public key is not the client's")]
+    PublicKey,
     /// RFC 5280, 4.2.
     #[error("extension {id} stands in it more than once")]
     RepeatedExtension {
@@ -74,8 +101,9 @@ pub enum BrokenRule {
         /// Which one.
         id: String,
     },
-    /// The Fulcio profile: from .8 on, values are one DER UTF8String that is not empty.
-    #[error("extension {id} is not one UTF8String")]
+    /// The Fulcio profile: from .8 on, values are one DER UTF8String, before that the text itself;
+    /// none is empty.
+    #[error("extension {id} is not one text in UTF-8")]
     Text {
         /// Which one.
         id: String,
@@ -101,6 +129,29 @@ pub fn check(leaf: &Leaf<'_>, stage: Stage, lifetime_seconds: u64) -> Result<(),
     check_subject_alt_name(leaf)?;
     check_provenance(leaf)?;
     check_nothing_else(leaf)
+}
+
+/// Checks that a leaf is what its issuer was about to sign, for the client it was approved for.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_origin(leaf: &Leaf<'_>, origin: &Origin<'_>) -> Result<(), BrokenRule> {
+    if leaf.issuer != origin.issuer {
+        return Err(BrokenRule::Issuer);
+    }
+    let names_issuer = |extension: &LeafExtension<'_>| {
+        only_in_sequence(extension.value).is_some_and(|(_, id)| id == origin.issuer_key_id)
+    };
+    if !leaf.extensions_named(AUTHORITY_KEY_ID).all(names_issuer) {
+        return Err(BrokenRule::AuthorityKeyId);
+    }
+    if leaf.not_after > origin.issuer_valid_until {
+        return Err(BrokenRule::OutlivesIssuer);
+    }
+    if leaf.public_key != origin.public_key {
+        return Err(BrokenRule::PublicKey);
+    }
+    Ok(())
 }
 
 fn check_fields(leaf: &Leaf<'_>, lifetime_seconds: u64) -> Result<(), BrokenRule> {
@@ -190,10 +241,10 @@ fn check_key_identifiers(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
 /// or an IP address (NT-42). RFC 5280, 4.2.1.6: the first two are IA5String, and none is empty.
 fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     let one_name = |value: &[u8]| {
-        only_in_sequence(value).is_some_and(|(tag, name)| {
-            PERMITTED_NAME_TAGS.contains(&tag)
-                && !name.is_empty()
-                && (tag == TAG_OTHER_NAME || name.is_ascii())
+        only_in_sequence(value).is_some_and(|(tag, name)| match tag {
+            TAG_RFC822_NAME | TAG_URI => !name.is_empty() && name.is_ascii(),
+            TAG_OTHER_NAME => is_user_name(name),
+            _ => false,
         })
     };
     let as_the_profile_says = leaf
@@ -206,15 +257,32 @@ fn check_subject_alt_name(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     }
 }
 
+/// The content of an otherName: Sigstore's type, and one UTF8String that is not empty.
+fn is_user_name(other_name: &[u8]) -> bool {
+    let read = || {
+        let mut reader = SliceReader::new(other_name)?;
+        let kind = ObjectIdentifier::decode(&mut reader)?;
+        let value = ContextSpecific::<Utf8StringRef<'_>>::decode_explicit(&mut reader, TAG_VALUE)?;
+        reader.finish()?;
+        Ok::<_, der::Error>((kind, value))
+    };
+    matches!(read(), Ok((USER_NAME, Some(text))) if !text.value.as_str().is_empty())
+}
+
 /// The issuer is always said, and everything that is said in the newer form is one text.
 fn check_provenance(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     if leaf.extensions_named(TOKEN_ISSUER).next().is_none() {
         return Err(BrokenRule::Extension { name: "issuer of the token" });
     }
-    let in_der = |id: ExtensionId<'_>| !matches!(id.below(&FULCIO_ARC), None | Some([1..=7]));
-    for extension in leaf.extensions.iter().filter(|extension| in_der(extension.id)) {
-        let text = Utf8StringRef::from_der(extension.value);
-        if !text.is_ok_and(|text| !text.as_str().is_empty()) {
+    for extension in &leaf.extensions {
+        let is_text = match extension.id.below(&FULCIO_ARC) {
+            None => continue,
+            Some([1..=6]) => str::from_utf8(extension.value).is_ok_and(|text| !text.is_empty()),
+            Some(_) => {
+                Utf8StringRef::from_der(extension.value).is_ok_and(|text| !text.as_str().is_empty())
+            }
+        };
+        if !is_text {
             return Err(BrokenRule::Text { id: extension.id.to_string() });
         }
     }
@@ -227,7 +295,8 @@ fn check_nothing_else(leaf: &Leaf<'_>) -> Result<(), BrokenRule> {
     for extension in &leaf.extensions {
         let id = extension.id;
         let is_one_of = |ids: &[ObjectIdentifier]| ids.iter().any(|one| id == *one);
-        if !is_one_of(&PROFILE) && !id.is_child_of(&FULCIO_ARC) {
+        let is_sigstores = id.is_child_of(&FULCIO_ARC) && id != USER_NAME;
+        if !is_one_of(&PROFILE) && !is_sigstores {
             return Err(BrokenRule::Forbidden { id: id.to_string() });
         }
         if extension.critical && !is_one_of(&[KEY_USAGE, SUBJECT_ALT_NAME, POISON]) {
@@ -270,8 +339,11 @@ const FIXED_EXTENSIONS: [(&str, ObjectIdentifier, bool, &[u8]); 2] = [
 
 /// GeneralName (RFC 5280, 4.2.1.6): `otherName [0]`, `rfc822Name [1]`,
 /// `uniformResourceIdentifier [6]`.
-const PERMITTED_NAME_TAGS: [u8; 3] = [TAG_OTHER_NAME, 0x81, 0x86];
 const TAG_OTHER_NAME: u8 = 0xa0;
+const TAG_RFC822_NAME: u8 = 0x81;
+const TAG_URI: u8 = 0x86;
+/// `value [0] EXPLICIT` of OtherName.
+const TAG_VALUE: TagNumber = TagNumber(0);
 /// `keyIdentifier [0] IMPLICIT OCTET STRING` of AuthorityKeyIdentifier (RFC 5280, 4.2.1.1).
 const TAG_KEY_IDENTIFIER: u8 = 0x80;
 /// ASN.1 NULL.
@@ -288,4 +360,6 @@ const EXT_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37"
 const POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
 /// Sigstore's extensions stand directly below.
 const FULCIO_ARC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1");
+/// The kind of an otherName; no extension, although it stands among them.
+const USER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
 const TOKEN_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
