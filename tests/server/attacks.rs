@@ -71,6 +71,12 @@ const fn fast(name: &'static str, begin: fn() -> Vec<u8>, again: fn(u32) -> Vec<
 }
 
 impl Attack {
+    /// What it sends at once.
+    #[cfg(test)]
+    pub(crate) fn opening(&self) -> Vec<u8> {
+        [(self.begin)(), (self.again)(0)].concat()
+    }
+
     /// Goes on until the server ends it.
     ///
     /// # Errors

@@ -6,10 +6,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -176,3 +176,38 @@ async fn a_thousand_clients_that_come_and_go_leave_nothing_behind() {
 }
 
 const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// The last frames, of which the client is told why, are all it gets: the connection is kept, unread,
+/// until the time is over that any client is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nt_03_a_flood_of_http_2_is_told_goaway_and_then_left_alone() {
+    let world = World::start_with(HASTY).await;
+    let attack = ATTACKS.iter().find(|attack| attack.name == "h2 rapid reset").unwrap();
+    let mut stream = TcpStream::connect(world.running.public_address()).await.unwrap();
+    stream.write_all(&attack.opening()).await.unwrap();
+    let (code, told_at) = timeout(A_MINUTE, goaway(&mut stream)).await.expect("no GOAWAY");
+    assert_eq!(code, ENHANCE_YOUR_CALM);
+    let mut rest = Vec::new();
+    // A reset is an end too: what was sent last was never read.
+    let _reset = timeout(A_MINUTE, stream.read_to_end(&mut rest)).await.expect("no end");
+    assert!(told_at.elapsed() >= Duration::from_millis(200), "cut off at once");
+    assert_eq!(rest, b"");
+}
+
+/// The error code of the first GOAWAY (RFC 9113, 6.8), and when it came.
+async fn goaway(stream: &mut TcpStream) -> (u32, Instant) {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        if head[3] == GOAWAY {
+            let code: [u8; 4] = payload[4..8].try_into().unwrap();
+            return (u32::from_be_bytes(code), Instant::now());
+        }
+    }
+}
+
+const GOAWAY: u8 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;

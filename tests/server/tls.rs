@@ -237,6 +237,42 @@ async fn nt_03_a_handshake_that_never_ends_is_cut() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
+/// Half of a first message, and a whole one with nothing after it, from a thousand connections for
+/// 256 places; each comes back when it is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nt_03_half_handshakes_on_every_place_lock_nobody_out() {
+    let pair = Pair::new();
+    let (folder, issuer_key) =
+        furnish(|yaml| format!("{yaml}{TLS}limits:\n  connections: 256\n")).await;
+    mount(&folder.path().join("tls"), &pair);
+    let config = load(folder.path()).unwrap();
+    let running = serve::start(config, Arc::new(SystemClock)).await.unwrap();
+    let client = pair.client().pool_max_idle_per_host(0).build().unwrap();
+    let world = World { folder, issuer_key, running, client };
+    let address = world.running.public_address();
+    let mut attackers = tokio::task::JoinSet::new();
+    for number in 0..1000 {
+        let mut hello = client_hello(3);
+        hello.truncate(if number % 2 == 0 { hello.len() } else { 20 });
+        attackers.spawn(async move {
+            loop {
+                let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+                let mut answer = Vec::new();
+                if stream.write_all(&hello).await.is_ok() {
+                    let _ended = stream.read_to_end(&mut answer).await;
+                }
+            }
+        });
+    }
+    for _ in 0..8 {
+        let asked = world.client.get(url(&world, "/api/v2/trustBundle")).send();
+        let answer = tokio::time::timeout(Duration::from_secs(60), asked).await;
+        assert_eq!(answer.expect("locked out").unwrap().status(), 200);
+    }
+    assert_eq!(attackers.len(), 1000);
+    attackers.shutdown().await;
+}
+
 /// What the server says to some bytes until it ends the connection.
 async fn answer_to(world: &World, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(world.running.public_address()).await.unwrap();

@@ -4,11 +4,12 @@
 //! speaks, behind TLS where there is an acceptor. Knows nothing of what is served. Every wait on a
 //! client has a limit, so that a slow or silent one costs a place for a bounded time only; where
 //! places run out, those that have waited longest go ([`crowd`]); and what belongs to no request is
-//! read at a bounded pace only ([`allowance`]) (NT-03).
+//! read at a bounded pace only ([`allowance`], [`pace`]) (NT-03).
 
 mod allowance;
 mod crowd;
 mod detained;
+mod pace;
 mod watched;
 
 use std::{io, sync::Arc, time::Duration};
@@ -21,7 +22,10 @@ use hyper_util::{
         graceful::{GracefulShutdown, Watcher},
     },
 };
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::{
+    listen,
+    sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -60,10 +64,8 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let crowd = Crowd::new(bounds.open);
-    // Inherited by every connection. By itself the kernel takes megabytes of answers that nobody
-    // reads, for each of them.
-    if let Err(error) = set_socket_send_buffer_size(&listener, SOCKET_BUFFER_BYTES) {
-        tracing::warn!(%error, "the kernel's buffers for answers have its own size");
+    if let Err(error) = bound_in_the_kernel(&listener) {
+        tracing::warn!(%error, "what the kernel keeps for each connection has its usual bounds");
     }
     let protocols = protocols(bounds);
     let graceful = GracefulShutdown::new();
@@ -74,8 +76,14 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, place)) => {
-                let connection =
-                    Connection { stream, place, tls: tls.clone(), router: router.clone(), bounds };
+                let connection = Connection {
+                    stream,
+                    place,
+                    crowd: Arc::clone(&crowd),
+                    tls: tls.clone(),
+                    router: router.clone(),
+                    bounds,
+                };
                 tokio::spawn(connection.serve(protocols.clone(), graceful.watcher()));
             }
             // No pause: whoever opens and resets connections would slow everyone else down.
@@ -97,13 +105,27 @@ pub async fn serve(
     }
 }
 
+/// Inherited by every connection. By itself the kernel keeps megabytes for each of them, of answers
+/// that nobody reads, and of what clients send to a server that does not listen any more.
+fn bound_in_the_kernel(listener: &TcpListener) -> io::Result<()> {
+    set_socket_send_buffer_size(listener, SOCKET_BUFFER_BYTES)?;
+    set_socket_recv_buffer_size(listener, RECEIVED_BYTES)?;
+    // Where newcomers find the queue full, they try again after a second at the earliest.
+    Ok(listen(listener, NEWCOMERS_IN_THE_KERNEL)?)
+}
+
 /// Accepts before there is a place: only a client that is there is worth another's.
 async fn accept(
     listener: &TcpListener,
     crowd: &Arc<Crowd>,
     bounds: ConnectionBounds,
 ) -> io::Result<(TcpStream, Place)> {
+    crowd.may_come().await;
     let (stream, _) = listener.accept().await?;
+    // Who came and went is still handed out, and would cost as much as a client.
+    if let Some(gone) = stream.take_error()? {
+        return Err(gone);
+    }
     // An answer is one small write: waiting to fill a segment would only delay it. It fails only
     // where the client is gone already, which the first read finds out.
     let _gone = stream.set_nodelay(true);
@@ -144,6 +166,7 @@ fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {
 struct Connection {
     stream: TcpStream,
     place: Place,
+    crowd: Arc<Crowd>,
     tls: Option<TlsAcceptor>,
     router: Router,
     bounds: ConnectionBounds,
@@ -186,10 +209,11 @@ impl Connection {
                 }
             }
         };
-        if conduct == Conduct::BrokeABound
-            && let Ok(stream) = returned.await
-        {
-            detain(stream, &member, self.bounds.header_timeout).await;
+        if conduct == Conduct::BrokeABound {
+            self.crowd.found_out();
+            if let Ok(stream) = returned.await {
+                detain(stream, &member, self.bounds.header_timeout).await;
+            }
         }
         drop(self.place);
     }
@@ -219,8 +243,8 @@ async fn talk(
 }
 
 /// What cannot be read as HTTP/1.1, came too late or ended in the midst has cost little, and the
-/// client of the first two has its answer. What is left is HTTP/2 that breaks its rules, and more
-/// bytes than requests need.
+/// client of the first two has its answer; one that finds fault with us goes by itself. What is left
+/// is HTTP/2 that breaks its rules, and more bytes than requests need.
 fn conduct(error: &(dyn std::error::Error + 'static)) -> Conduct {
     let causes = || std::iter::successors(Some(error), |error| error.source());
     let is_harmless = |error: &hyper::Error| {
@@ -236,8 +260,11 @@ fn conduct(error: &(dyn std::error::Error + 'static)) -> Conduct {
                     | io::ErrorKind::UnexpectedEof
             )
     };
+    let finds_fault = |error: &h2::Error| error.is_remote();
     let kept = causes().any(|cause| {
-        cause.downcast_ref().is_some_and(is_harmless) || cause.downcast_ref().is_some_and(has_left)
+        cause.downcast_ref().is_some_and(is_harmless)
+            || cause.downcast_ref().is_some_and(has_left)
+            || cause.downcast_ref().is_some_and(finds_fault)
     });
     if kept { Conduct::Kept } else { Conduct::BrokeABound }
 }
@@ -254,4 +281,8 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// The largest answer, a tile of 256 entries, in two or three turns; the kernel takes it twice, for
 /// what it keeps beside it.
 const SOCKET_BUFFER_BYTES: usize = 128 << 10;
+/// A body of the largest size, in four turns.
+const RECEIVED_BYTES: usize = 64 << 10;
+/// The kernel allows no more than net.core.somaxconn.
+const NEWCOMERS_IN_THE_KERNEL: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

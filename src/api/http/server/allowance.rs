@@ -7,30 +7,32 @@
 //!
 //! What a request's header and body carry is given back as they are read, and each answer gives
 //! something for the frames that an honest client sends beside them. Only the rest counts, so a
-//! client or proxy that sends many requests over one connection is never held up.
+//! client or proxy that sends many requests over one connection is never held up. Beyond what a
+//! usual request may owe before it is known for one, all connections share a pace: a thousand floods
+//! together are read no faster than a few.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
-
-use std::sync::Arc;
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::crowd::Member;
+use super::{crowd::Member, pace::Pace};
 
 /// What one connection may still send.
 #[derive(Debug)]
 pub(super) struct Allowance {
     state: Mutex<State>,
     patience: Duration,
+    /// Of all connections.
+    shared: Arc<Pace>,
 }
 
 #[derive(Debug)]
@@ -51,44 +53,54 @@ enum Verdict {
 impl Allowance {
     /// A full one. A connection that has used it up, and is not answered anything for `patience`, is
     /// no client.
-    pub(super) fn new(now: Instant, patience: Duration) -> Self {
+    pub(super) fn new(now: Instant, patience: Duration, shared: Arc<Pace>) -> Self {
         let state =
             State { left_bytes: BURST_BYTES, counted_at: now, used_up_at: None, reader: None };
-        Self { state: Mutex::new(state), patience }
+        Self { state: Mutex::new(state), patience, shared }
     }
 
     /// So many bytes turned out to be a request's.
     pub(super) fn give_back(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.shared.give_back(bytes);
         let mut state = self.state();
-        state.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        state.add(bytes);
         state.wake();
     }
 
     /// A request of the client was answered.
     pub(super) fn answered(&self, answer_bytes: usize) {
+        let acknowledged = i64::try_from(answer_bytes / ACKNOWLEDGED_SHARE).unwrap_or(i64::MAX);
+        let bytes = BESIDE_AN_ANSWER_BYTES.saturating_add(acknowledged);
+        self.shared.give_back(bytes);
         let mut state = self.state();
-        let acknowledged = answer_bytes / ACKNOWLEDGED_SHARE;
-        state.add(BESIDE_AN_ANSWER_BYTES + i64::try_from(acknowledged).unwrap_or(i64::MAX));
+        state.add(bytes);
         state.used_up_at = None;
         state.wake();
     }
 
     /// What was given back for a request is taken again: it was given up before its answer.
     pub(super) fn take(&self, bytes: usize) {
-        self.state().left_bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.shared.take(bytes);
+        self.state().left_bytes -= bytes;
     }
 
     fn may_read(&self, now: Instant, reader: &Waker) -> Verdict {
         let mut state = self.state();
         state.refill(now);
-        if state.left_bytes > 0 {
+        let owes_little = state.left_bytes > BURST_BYTES - AT_ONCE_BYTES;
+        if owes_little || state.left_bytes > 0 && !self.shared.is_used_up(now) {
             return Verdict::Read;
+        }
+        state.reader = Some(reader.clone());
+        if state.left_bytes > 0 {
+            return Verdict::WaitUntil(now + REFILL_INTERVAL);
         }
         let used_up_at = *state.used_up_at.get_or_insert(now);
         if now >= used_up_at + self.patience {
             return Verdict::TooMuch;
         }
-        state.reader = Some(reader.clone());
         Verdict::WaitUntil(now + REFILL_INTERVAL)
     }
 
@@ -202,6 +214,8 @@ struct TooMuch;
 /// A header of the largest size is not known for one before it is whole; the rest is for a TLS
 /// handshake, and the frames around it.
 const BURST_BYTES: i64 = 80 << 10;
+/// A request of the usual size, its body included, or a TLS handshake.
+const AT_ONCE_BYTES: i64 = 8 << 10;
 /// 2 KiB a second, some 120 PING frames: ten times what the busiest keep-alive sends.
 const REFILL_BYTES: i64 = 512;
 const REFILL_INTERVAL: Duration = Duration::from_millis(250);

@@ -45,6 +45,35 @@ async fn nt_03_what_belongs_to_no_request_is_read_slowly_and_then_not_at_all() {
     assert!(then <= 2 * 1024 * 11, "{then} bytes in {PATIENCE:?}");
 }
 
+/// A hundred floods, and in their midst requests: small ones at once, large ones a little later.
+#[tokio::test(start_paused = true)]
+async fn nt_03_all_floods_together_are_read_no_faster_than_a_few() {
+    let crowd = Crowd::new(101);
+    let mut floods = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let place = crowd.admit(PATIENCE).await.unwrap();
+        floods.spawn(async move {
+            let (mut client, server) = duplex(1 << 20);
+            client.write_all(&[0; 1 << 20]).await.unwrap();
+            let mut metered = Metered::new(server, Arc::clone(place.member()));
+            read_for(&mut metered, Duration::from_secs(1)).await.0
+        });
+    }
+    advance(Duration::from_millis(1)).await;
+    tokio::task::yield_now().await;
+    let place = crowd.admit(PATIENCE).await.unwrap();
+    let allowance = &place.member().allowance;
+    for _ in 0..1000 {
+        assert!(matches!(allowance.may_read(Instant::now(), Waker::noop()), Verdict::Read));
+        allowance.take(4000);
+        allowance.give_back(4000);
+    }
+    let read_bytes: usize = floods.join_all().await.into_iter().sum();
+    // What each may read at once, and what all share: at the start, and in a second.
+    let (at_once, together) = (100 * (9 << 10), 5 << 20);
+    assert!(read_bytes > together / 2 && read_bytes < at_once + together, "{read_bytes}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_requests_carry_is_read_without_a_pause() {
     let (mut client, mut server, place) = connection().await;

@@ -14,7 +14,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::allowance::Allowance;
+use super::{allowance::Allowance, pace::Pace};
 
 /// The open connections of one port.
 #[derive(Debug)]
@@ -38,7 +38,13 @@ pub(super) struct Crowd {
     held_bytes: AtomicUsize,
     relieved_at_us: AtomicU64,
     requests: AtomicUsize,
+    /// Connections that have some of these.
+    asking: AtomicUsize,
     warned_at_s: AtomicU64,
+    /// Bytes that belong to no request.
+    noise: Arc<Pace>,
+    /// Clients found out to be none.
+    nuisances: Pace,
 }
 
 /// One connection, as long as this is kept.
@@ -55,18 +61,25 @@ pub(super) struct Member {
     crowd: Arc<Crowd>,
     /// Microseconds after the crowd began: the connection opened, or its last answer went out.
     moved_us: AtomicU64,
+    /// As that: the client took some of an answer; zero if it never has.
+    took_us: AtomicU64,
     /// Requests that are whole and not answered yet: these wait for us.
     at_work: AtomicUsize,
     held_bytes: AtomicUsize,
     /// Begun, whole or not, and not answered.
     requests: AtomicUsize,
-    leaving: AtomicBool,
-    /// It has to leave because of what it makes the server keep.
-    holds_too_much: AtomicBool,
-    /// Nobody serves it any more; only its place is still taken.
-    detained: AtomicBool,
+    standing: Mutex<Standing>,
     leave: Notify,
     pub(super) allowance: Allowance,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    Served,
+    /// It was told to end, and why.
+    Leaving(Ended),
+    /// Nobody serves it any more; only its place is still taken.
+    Detained,
 }
 
 /// Why a connection is ended before its client ends it.
@@ -92,8 +105,25 @@ impl Crowd {
             held_bytes: AtomicUsize::new(0),
             relieved_at_us: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
+            asking: AtomicUsize::new(0),
             warned_at_s: AtomicU64::new(0),
+            noise: Arc::new(Pace::new(NOISE_BYTES, NOISE_BYTES_A_SECOND)),
+            nuisances: Pace::new(NUISANCES, NUISANCES_A_SECOND),
         })
+    }
+
+    /// Resolves as soon as another newcomer may be met: at once, unless too many were found out to
+    /// be no clients. Whoever breaks a bound and comes back at once then waits in the kernel, where
+    /// it costs nothing.
+    pub(super) async fn may_come(&self) {
+        while self.nuisances.is_used_up(Instant::now()) {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A connection turned out to be no client's.
+    pub(super) fn found_out(&self) {
+        self.nuisances.take(1);
     }
 
     /// A place for a newcomer, as soon as somebody has left for it where all are taken.
@@ -121,7 +151,7 @@ impl Crowd {
         let staying = members.values().filter(|member| member.can_leave(now_us));
         let count = self.leave_at_once.saturating_sub(leaving);
         for member in first(staying, count, Member::moved_us) {
-            member.send_away();
+            member.send_away(Ended::PlaceNeeded);
         }
     }
 
@@ -130,14 +160,13 @@ impl Crowd {
         let member = Arc::new(Member {
             crowd: Arc::clone(self),
             moved_us: AtomicU64::new(self.now_us()),
+            took_us: AtomicU64::new(0),
             at_work: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
-            leaving: AtomicBool::new(false),
-            holds_too_much: AtomicBool::new(false),
-            detained: AtomicBool::new(false),
+            standing: Mutex::new(Standing::Served),
             leave: Notify::new(),
-            allowance: Allowance::new(Instant::now(), patience),
+            allowance: Allowance::new(Instant::now(), patience, Arc::clone(&self.noise)),
         });
         self.members().insert(number, Arc::clone(&member));
         Place { member, number, _place: place }
@@ -148,36 +177,36 @@ impl Crowd {
     /// work or not, so that whoever makes it keep sixteen times that is not worth the others.
     fn relieve(&self) {
         let now_us = self.now_us();
-        let relieved_at_us = self.relieved_at_us.load(Ordering::Relaxed);
-        let again_at_us = relieved_at_us + RELIEF_INTERVAL_US;
-        if now_us < again_at_us
-            || self.relieved_at_us.fetch_max(now_us, Ordering::Relaxed) != relieved_at_us
-        {
+        if !self.may_look_again(now_us) {
             return;
         }
         self.warn();
         let members = self.members();
         // What is kept for one that is detained is on its way out already.
-        let staying = || members.values().filter(|one| !one.is_leaving() && !one.is_detained());
-        let held_bytes = |member: &Member| member.held_bytes.load(Ordering::Relaxed);
-        let held: usize = staying().map(|member| held_bytes(member)).sum();
-        if held > HELD_BYTES {
-            let share = staying().count().div_ceil(LEAVING_SHARE);
-            // Powers of two, so that among those who hold about as much the longest waiting go.
-            let most = |member: &Member| (held_bytes(member).leading_zeros(), member.moved_us());
-            let mut leaving: Vec<_> = first(staying(), share, most).collect();
-            leaving.sort_by_key(|member| most(member));
-            let mut excess_bytes = held - HELD_BYTES;
-            for member in leaving {
-                // Nobody goes for what others hold.
-                if excess_bytes == 0 {
-                    break;
-                }
-                excess_bytes = excess_bytes.saturating_sub(held_bytes(member));
-                member.holds_too_much.store(true, Ordering::Relaxed);
-                member.send_away();
+        let staying = || members.values().filter(|member| member.is_served());
+        let held: usize = staying().map(|member| member.held_bytes()).sum();
+        let mut excess_bytes = held.saturating_sub(HELD_BYTES);
+        let share = staying().count().div_ceil(LEAVING_SHARE);
+        // Powers of two, so that among those who hold about as much the longest waiting go.
+        let most =
+            |member: &Member| (member.weight_bytes(now_us).leading_zeros(), member.moved_us());
+        let mut leaving: Vec<_> = first(staying(), share, most).collect();
+        leaving.sort_by_key(|member| most(member));
+        for member in leaving {
+            // Nobody goes for what others hold.
+            if excess_bytes == 0 {
+                break;
             }
+            excess_bytes = excess_bytes.saturating_sub(member.held_bytes());
+            member.send_away(Ended::HeldTooMuch);
         }
+    }
+
+    /// Whether nobody has looked at all connections just now.
+    fn may_look_again(&self, now_us: u64) -> bool {
+        let relieved_at_us = self.relieved_at_us.load(Ordering::Relaxed);
+        now_us >= relieved_at_us + RELIEF_INTERVAL_US
+            && self.relieved_at_us.fetch_max(now_us, Ordering::Relaxed) == relieved_at_us
     }
 
     fn warn(&self) {
@@ -230,23 +259,22 @@ impl Member {
     /// Resolves when the connection has to end.
     pub(super) async fn ended(&self, idle_timeout: Duration) -> Ended {
         tokio::select! {
-            () = self.leave.notified() => self.why_it_leaves(),
+            reason = self.sent_away() => reason,
             () = self.idle_for(idle_timeout) => Ended::Idle,
         }
     }
 
-    fn why_it_leaves(&self) -> Ended {
-        if self.holds_too_much.load(Ordering::Relaxed) {
-            Ended::HeldTooMuch
-        } else {
-            Ended::PlaceNeeded
+    async fn sent_away(&self) -> Ended {
+        self.leave.notified().await;
+        match *self.standing() {
+            Standing::Leaving(reason) => reason,
+            Standing::Served | Standing::Detained => Ended::PlaceNeeded,
         }
     }
 
     /// Nobody serves it any more: resolves when its place is needed.
     pub(super) async fn detained(&self) {
-        self.detained.store(true, Ordering::Relaxed);
-        self.leaving.store(false, Ordering::Relaxed);
+        *self.standing() = Standing::Detained;
         self.leave.notified().await;
     }
 
@@ -277,21 +305,33 @@ impl Member {
     }
 
     /// The client has taken some of an answer.
+    pub(super) fn took(&self) {
+        self.moved();
+        self.took_us.fetch_max(self.moved_us(), Ordering::Relaxed);
+    }
+
+    /// It is the client's turn.
     pub(super) fn moved(&self) {
         self.moved_us.fetch_max(self.crowd.now_us(), Ordering::Relaxed);
     }
 
-    /// A request begins. `false`: it is to be refused, for there are too many, and too many of them
-    /// are this client's.
+    /// A request begins. `false`: it is to be refused, for there are too many, and more of them are
+    /// this connection's than its fair share.
     pub(super) fn begin_request(&self) -> bool {
         let own = self.requests.fetch_add(1, Ordering::Relaxed);
+        if own == 0 {
+            self.crowd.asking.fetch_add(1, Ordering::Relaxed);
+        }
         let all = self.crowd.requests.fetch_add(1, Ordering::Relaxed);
-        all < REQUESTS || own < REQUESTS_FOR_ALL
+        let share = || REQUESTS / self.crowd.asking.load(Ordering::Relaxed).max(1);
+        all < REQUESTS || own < share().max(REQUESTS_FOR_ALL)
     }
 
     /// It was answered, or given up.
     pub(super) fn end_request(&self) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
+        if self.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.crowd.asking.fetch_sub(1, Ordering::Relaxed);
+        }
         self.crowd.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -327,18 +367,34 @@ impl Member {
         has_settled && self.at_work.load(Ordering::Relaxed) == 0 && !self.is_leaving()
     }
 
-    fn send_away(&self) {
-        self.detained.store(false, Ordering::Relaxed);
-        self.leaving.store(true, Ordering::Relaxed);
+    fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Less for who took something only just now: a proxy holds much, for many, and keeps taking.
+    fn weight_bytes(&self, now_us: u64) -> usize {
+        let took_us = self.took_us.load(Ordering::Relaxed);
+        let takes = took_us > 0 && now_us < took_us + TAKING_US;
+        let held = self.held_bytes();
+        // Never less than for a client that has asked only once.
+        if takes { (held / TAKING_DISCOUNT).max(held.min(FEW_BYTES)) } else { held }
+    }
+
+    fn send_away(&self, reason: Ended) {
+        *self.standing() = Standing::Leaving(reason);
         self.leave.notify_one();
     }
 
-    fn is_detained(&self) -> bool {
-        self.detained.load(Ordering::Relaxed)
+    fn is_served(&self) -> bool {
+        matches!(*self.standing(), Standing::Served)
     }
 
     fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        matches!(*self.standing(), Standing::Leaving(_))
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -356,6 +412,18 @@ const HELD_BYTES: usize = 48 << 20;
 const HELD_AT_MOST_BYTES: usize = 64 << 20;
 /// One look at all connections at most in so long a time.
 const RELIEF_INTERVAL_US: u64 = 2000;
+/// A client that takes its answers does so many times in so long; and has so many times the room.
+const TAKING_US: u64 = 500_000;
+const TAKING_DISCOUNT: usize = 32;
+const FEW_BYTES: usize = 64 << 10;
+/// Of all connections together: some frames beside requests for each; and what costs a tenth of a
+/// core in the smallest frames there are.
+const NOISE_BYTES: i64 = 4 << 20;
+const NOISE_BYTES_A_SECOND: i64 = 1 << 20;
+/// Connections that broke a bound. Meeting one and finding it out costs about a tenth of a
+/// millisecond with its noise, so these take up a third of a core at most.
+const NUISANCES: i64 = 256;
+const NUISANCES_A_SECOND: i64 = 4000;
 /// Requests under way on the port; and how many of them any connection may have when they are more.
 const REQUESTS: usize = 2048;
 const REQUESTS_FOR_ALL: usize = 4;

@@ -121,14 +121,92 @@ async fn nt_03_a_client_with_few_requests_is_not_refused_for_one_with_many() {
         assert!(greedy.member().begin_request());
     }
     assert!(!greedy.member().begin_request());
-    for _ in 0..REQUESTS_FOR_ALL {
+    for _ in 0..REQUESTS / 2 {
         assert!(modest.member().begin_request());
     }
-    assert!(!modest.member().begin_request());
+    assert!(!modest.member().begin_request(), "its fair share is half of them");
     for _ in 0..=REQUESTS {
         greedy.member().end_request();
     }
+    for _ in 0..=REQUESTS / 2 {
+        modest.member().end_request();
+    }
     assert!(greedy.member().begin_request());
+    assert_eq!(crowd.asking.load(Ordering::Relaxed), 1);
+}
+
+/// 18 attackers with as many requests as HTTP/2 lets them have, and one proxy.
+#[tokio::test(start_paused = true)]
+async fn nt_03_a_busy_proxy_gets_the_share_that_those_leave_who_ask_for_most() {
+    let crowd = Crowd::new(20);
+    for _ in 0..18 {
+        let place = crowd.admit(PATIENCE).await.unwrap();
+        let begun = (0..128).filter(|_| place.member().begin_request()).count();
+        assert!(begun > 64, "{begun}");
+    }
+    let proxy = crowd.admit(PATIENCE).await.unwrap();
+    let begun = (0..100).filter(|_| proxy.member().begin_request()).count();
+    assert_eq!(begun, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nt_03_a_proxy_that_takes_its_answers_stays_when_those_go_who_take_none() {
+    let crowd = Crowd::new(200);
+    let mut attackers = Vec::new();
+    for _ in 0..100 {
+        attackers.push(crowd.admit(PATIENCE).await.unwrap());
+    }
+    let proxy = crowd.admit(PATIENCE).await.unwrap();
+    pass(Duration::from_secs(1)).await;
+    assert!(proxy.member().hold(HELD_BYTES / 4));
+    proxy.member().took();
+    for attacker in &attackers {
+        attacker.member().hold(HELD_BYTES / 100);
+    }
+    let leaving = attackers.iter().filter(|place| place.member().is_leaving()).count();
+    assert!(leaving > 0, "there is not enough room for all");
+    assert!(!proxy.member().is_leaving());
+}
+
+/// Nor does it help to take a little now and then: a newcomer's request is worth more.
+#[tokio::test(start_paused = true)]
+async fn nt_03_a_newcomer_stays_when_those_go_who_take_slowly() {
+    let crowd = Crowd::new(2000);
+    let mut attackers = Vec::new();
+    for _ in 0..1000 {
+        attackers.push(crowd.admit(PATIENCE).await.unwrap());
+    }
+    pass(Duration::from_secs(1)).await;
+    let newcomer = crowd.admit(PATIENCE).await.unwrap();
+    assert!(newcomer.member().hold(9000));
+    for attacker in &attackers {
+        attacker.member().took();
+        attacker.member().hold(HELD_BYTES / 999);
+    }
+    assert!(attackers.iter().any(|place| place.member().is_leaving()));
+    assert!(!newcomer.member().is_leaving());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nt_03_newcomers_are_met_at_a_pace_once_many_were_found_out() {
+    let crowd = Crowd::new(2);
+    let began = Instant::now();
+    for _ in 0..NUISANCES {
+        crowd.may_come().await;
+        crowd.found_out();
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO, "a few are nothing");
+    for _ in 0..NUISANCES_A_SECOND {
+        crowd.may_come().await;
+        crowd.found_out();
+    }
+    let lasted = began.elapsed();
+    assert!(lasted > Duration::from_millis(900), "{lasted:?}");
+    assert!(lasted < Duration::from_millis(1100), "{lasted:?}");
+    pass(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    crowd.may_come().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,8 +85,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
         self.stream()?.poll_flush(context)
     }
 
+    /// Nothing is ended here: whoever owns the stream ends it by dropping it, or keeps the client
+    /// waiting for just that.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_shutdown(context)
+        self.poll_flush(context)
     }
 
     fn poll_write_vectored(

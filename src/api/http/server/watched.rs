@@ -250,7 +250,7 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.taken.member.moved();
+        self.taken.member.took();
     }
 }
 
