@@ -44,6 +44,8 @@ pub enum Event<'a> {
     Refused { request: &'a RequestId, reason: &'a str },
     /// The configuration was read again; `error` says why the old one was kept.
     Reload { error: Option<&'a str> },
+    /// The CA key certified a key of this process for precertificates, and nothing else.
+    PrecertificateSigner { issuer: &'a str, subject: &'a str, serial: &'a str, sha256: &'a str },
     /// The process stopped in good order.
     Stopped,
 }

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod error;
+mod precert_signer;
 mod stores;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -28,7 +29,7 @@ use crate::{
         tls::{Tls, TlsFiles},
     },
     audit::{AuditError, AuditLog, Event},
-    ca::{self, CaSet},
+    ca::{self, CaSet, Phase},
     config::{Authority, Config, Limits, LogChoice, PassphraseSource, effective::Effective},
     issue::{Bounds, Generation, Records, Service},
     keys::{self, KeyUri, Signer},
@@ -87,6 +88,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let records = Records { audit, metrics };
     let shown = shown(&config, log.as_ref());
     let generation = generation(config, None, &records.metrics, &clock, now).await?;
+    precert_signer::record(&records.audit, &generation.ca, now)?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
     // Both, before either serves: a process that cannot have all its ports does not start.
     let public = Bound::to(fixed.listen).await?;
@@ -189,6 +191,7 @@ impl Running {
         let shown = shown(&config, self.service.log());
         let metrics = &self.records.metrics;
         let generation = generation(config, Some(&current), metrics, &self.clock, now).await?;
+        precert_signer::record(&self.records.audit, &generation.ca, now)?;
         register_chains(self.service.log(), &generation.ca, now).await?;
         self.service.replace_generation(generation);
         self.in_effect.replace(now, shown);
@@ -277,7 +280,12 @@ async fn generation(
         .issuers(published.map(|issuer| (issuer.name.as_str(), issuer.issuer_type.as_str())));
     let mut authorities = Vec::with_capacity(config.authorities.len());
     for authority in config.authorities {
-        authorities.push(open_authority(authority, now, config.dev, metrics).await?);
+        let signs_precertificates_elsewhere = authority.precertificate_signer;
+        let mut opened = open_authority(authority, now, config.dev, metrics).await?;
+        if signs_precertificates_elsewhere && opened.phase_at(now) <= Phase::Active {
+            opened.issuer = precert_signer::certified_by(&opened.issuer, now).await?;
+        }
+        authorities.push(opened);
     }
     let ca = authorities_together(authorities, now)?;
     let clock = Arc::clone(clock);
@@ -397,7 +405,7 @@ pub async fn log_settings(
 /// The log can name a chain in an entry only once it serves that chain's certificates.
 async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Result<(), StartError> {
     let Some(log) = log else { return Ok(()) };
-    for certificate in ca.trusted_at(now).into_iter().flatten() {
+    for certificate in ca.logged_at(now) {
         log.add_issuer(certificate.der()).await?;
     }
     Ok(())

@@ -129,7 +129,22 @@ pub async fn create_intermediate(
     new: &NewCa<'_>,
 ) -> Result<Certificate, CeremonyError> {
     let subject_key = PublicHalf::of(subject_key)?;
-    certify_half(issuer, issuer_signer, &subject_key, new, 0).await
+    certify_half(issuer, issuer_signer, &subject_key, new, Purpose::CodeSigning(0)).await
+}
+
+/// Makes a Precertificate Signing Certificate for `subject_key` (RFC 6962, 3.1): it signs nothing
+/// but precertificates of `issuer`, whose key the final certificates are signed with.
+///
+/// # Errors
+/// As [`certify`]; also if `issuer` does not say that no CA may stand below it.
+pub async fn create_precertificate_signer(
+    issuer: &Certificate,
+    issuer_signer: &dyn Signer,
+    subject_key: &dyn Signer,
+    new: &NewCa<'_>,
+) -> Result<Certificate, CeremonyError> {
+    let subject_key = PublicHalf::of(subject_key)?;
+    certify_half(issuer, issuer_signer, &subject_key, new, Purpose::Precertificates).await
 }
 
 /// Makes a CA certificate for code signing, below which there may be `path_len` levels of CAs, for
@@ -145,7 +160,16 @@ pub async fn certify(
     new: &NewCa<'_>,
     path_len: u8,
 ) -> Result<Certificate, CeremonyError> {
-    certify_half(issuer, issuer_signer, &PublicHalf::of_public(subject_key)?, new, path_len).await
+    let subject_key = PublicHalf::of_public(subject_key)?;
+    certify_half(issuer, issuer_signer, &subject_key, new, Purpose::CodeSigning(path_len)).await
+}
+
+/// What a CA below another is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// With so many levels of CAs below.
+    CodeSigning(u8),
+    Precertificates,
 }
 
 async fn certify_half(
@@ -153,7 +177,7 @@ async fn certify_half(
     issuer_signer: &dyn Signer,
     subject_key: &PublicHalf,
     new: &NewCa<'_>,
-    path_len: u8,
+    purpose: Purpose,
 ) -> Result<Certificate, CeremonyError> {
     if issuer.spki_der() != issuer_signer.public_key_der() {
         return Err(CeremonyError::OtherKey {
@@ -171,14 +195,23 @@ async fn certify_half(
     if !repeats_name(&issuer_params, issuer)? {
         return Err(CeremonyError::IssuerName { issuer: issuer.subject().to_owned() });
     }
+    let (path_len, usage, place) = match purpose {
+        Purpose::CodeSigning(path_len) => {
+            (path_len, ExtendedKeyUsagePurpose::CodeSigning, CaPlace::Below(issuer))
+        }
+        Purpose::Precertificates => {
+            let usage = ExtendedKeyUsagePurpose::Other(PRECERTIFICATE_SIGNING.to_vec());
+            (0, usage, CaPlace::ForPrecertificates(issuer))
+        }
+    };
     let mut params = ca_params(new, path_len, subject_key)?;
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    params.extended_key_usages = vec![usage];
     params.use_authority_key_identifier_extension = true;
     let write = |key: &CeremonyKey| {
         let issuer = rcgen::Issuer::from_params(&issuer_params, key);
         params.signed_by(subject_key, &issuer).map(|made| made.der().to_vec())
     };
-    let made = sign_certificate(issuer_signer, write, CaPlace::Below(issuer)).await?;
+    let made = sign_certificate(issuer_signer, write, place).await?;
     if made.is_signed_by(issuer) { Ok(made) } else { Err(CeremonyError::Signature) }
 }
 
@@ -369,6 +402,9 @@ impl SigningKey for CeremonyKey {
         Ok(self.signature.clone())
     }
 }
+
+/// RFC 6962, 3.1.
+const PRECERTIFICATE_SIGNING: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 4];
 
 #[cfg(test)]
 #[path = "ceremony_tests.rs"]

@@ -2,7 +2,8 @@
 //!
 //! The order is held by moves: [`Issuer::precertify`] takes the [`Approved`], [`Precert::finish`]
 //! takes the [`Precert`] and the SCT. The precertificate keeps the issuer that signed it, so a
-//! rotation between the two signatures cannot mix issuers (NT-46).
+//! rotation between the two signatures cannot mix issuers (NT-46). Either the CA key signs both, or
+//! only the final certificate, and a key that it certified for that signs the precertificate.
 
 use std::sync::Arc;
 
@@ -119,16 +120,18 @@ impl Issuer {
         now: Timestamp,
         serial: Serial,
     ) -> Result<Precert, CaError> {
-        let (validity, tbs) = self.prepare(&approved, now, &serial)?;
-        let to_sign = tbs.precertificate_tbs();
-        // Before the signature: a precertificate that breaks the profile is misissued from the
-        // moment it is signed, whether or not a certificate follows (RFC 6962, 3.1).
-        self.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Precertificate, &approved)?;
-        let signature = self.sign(&to_sign).await?;
+        let validity = self.validity_from(now)?;
+        let fields = fields_of(&approved, &validity, &serial);
+        let tbs = self.template().leaf(&fields);
+        let precertificate = match self.precert_signer() {
+            None => self.sign_precertificate(&tbs, &approved).await?,
+            Some(signer) => signer.precertificate(&fields).await?,
+        };
+        // What the CA key will sign, whoever signed the precertificate (RFC 6962, 3.2).
         let kind = EntryKind::Precert {
             issuer_key_hash: self.key_hash(),
             tbs_certificate: tbs.logged_tbs(),
-            precertificate: self.template().certificate(&to_sign, &signature),
+            precertificate,
         };
         let entry = Arc::new(Entry::new(kind, self.chain_fingerprints().to_vec())?);
         Ok(Precert { issuer: self, approved, serial, validity, tbs, entry })
@@ -145,8 +148,8 @@ impl Issuer {
         now: Timestamp,
         serial: Serial,
     ) -> Result<Issued, CaError> {
-        let (validity, tbs) = self.prepare(&approved, now, &serial)?;
-        let to_sign = tbs.logged_tbs();
+        let validity = self.validity_from(now)?;
+        let to_sign = self.template().leaf(&fields_of(&approved, &validity, &serial)).logged_tbs();
         self.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Unlogged, &approved)?;
         let signature = self.sign(&to_sign).await?;
         let der = self.template().certificate(&to_sign, &signature);
@@ -154,23 +157,23 @@ impl Issuer {
         Ok(Issued { issuer: self, approved, serial, validity, der, pem, logged: None })
     }
 
-    fn prepare(
+    /// A precertificate that breaks the profile is misissued from the moment it is signed, whether or
+    /// not a certificate follows (RFC 6962, 3.1): it never is.
+    async fn sign_precertificate(
         &self,
+        tbs: &LeafTbs,
         approved: &Approved,
-        now: Timestamp,
-        serial: &Serial,
-    ) -> Result<(Validity, LeafTbs), CaError> {
+    ) -> Result<Vec<u8>, CaError> {
+        let to_sign = tbs.precertificate_tbs();
+        self.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Precertificate, approved)?;
+        let signature = self.sign(&to_sign).await?;
+        Ok(self.template().certificate(&to_sign, &signature))
+    }
+
+    fn validity_from(&self, now: Timestamp) -> Result<Validity, CaError> {
         let validity = Validity::starting_at(now, LEAF_LIFETIME_SECONDS)?;
         self.check_outlives(&validity)?;
-        let identity = approved.identity();
-        let tbs = self.template().leaf(&LeafFields {
-            serial,
-            validity: &validity,
-            public_key: approved.key().key(),
-            san: identity.san(),
-            extensions: identity.extensions(),
-        });
-        Ok((validity, tbs))
+        Ok(validity)
     }
 
     fn lint(&self, leaf: &Leaf<'_>, stage: Stage, approved: &Approved) -> Result<(), BrokenRule> {
@@ -212,7 +215,7 @@ impl Precert {
         self.finish_with(sct.sct(), sct.entry_digest(), sct.index()).await
     }
 
-    async fn finish_with(
+    pub(super) async fn finish_with(
         self,
         sct: &SignedCertificateTimestamp,
         entry_digest: &[u8; 32],
@@ -223,6 +226,10 @@ impl Precert {
         }
         let sct_list = SignedCertificateTimestampList(vec![sct.clone()]).encode()?;
         let to_sign = self.tbs.final_tbs(&sct_list);
+        // The CA key has signed nothing with these fields yet: they have not been looked at.
+        if self.issuer.precert_signer().is_some() {
+            self.issuer.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Certificate, &self.approved)?;
+        }
         let signature = self.issuer.sign(&to_sign).await?;
         let der = self.issuer.template().certificate(&to_sign, &signature);
         self.check_as_logged(&der, &sct_list)?;
@@ -299,6 +306,21 @@ impl Issued {
     /// Where its precertificate stands in the log; `None` where there is none.
     pub fn log_index(&self) -> Option<u64> {
         self.logged.as_ref().map(|(_, index)| *index)
+    }
+}
+
+fn fields_of<'a>(
+    approved: &'a Approved,
+    validity: &'a Validity,
+    serial: &'a Serial,
+) -> LeafFields<'a> {
+    let identity = approved.identity();
+    LeafFields {
+        serial,
+        validity,
+        public_key: approved.key().key(),
+        san: identity.san(),
+        extensions: identity.extensions(),
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::chain::{self, ChainError};
+use super::{
+    Serial,
+    chain::{self, ChainError},
+    precert_signer::{PrecertSigner, PrecertSignerError},
+};
 use crate::{
     keys::{SignError, SignatureAlgorithm, Signer},
     time::Timestamp,
@@ -10,7 +14,7 @@ use crate::{
 };
 
 /// A key that signs certificates, its chain, and what all its certificates share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Issuer {
     signer: Arc<dyn Signer>,
     /// Issuing CA first, root last; never empty.
@@ -22,7 +26,10 @@ pub struct Issuer {
     /// The chain as a response carries it: one PEM each, without the last line end (clients
     /// compare the texts).
     pem_tail: Vec<String>,
+    /// Of what stands above a precertificate.
     chain_fingerprints: Vec<[u8; 32]>,
+    /// Signs precertificates instead of `signer`.
+    precert_signer: Option<PrecertSigner>,
     key_hash: [u8; 32],
     /// The span in which every certificate of the chain is valid.
     valid_from: Timestamp,
@@ -58,7 +65,29 @@ impl Issuer {
             valid_until: chain.iter().map(Certificate::not_after).min().unwrap_or(now),
             signer,
             chain,
+            precert_signer: None,
         })
+    }
+
+    /// The same issuer, whose key signs final certificates only: it certifies a fresh key, kept in
+    /// memory, for precertificates (RFC 6962, 3.1).
+    ///
+    /// # Errors
+    /// The key does not sign, or the issuing CA's certificate is not fit for it.
+    pub async fn with_precert_signer(
+        &self,
+        now: Timestamp,
+        serial: Serial,
+    ) -> Result<Self, PrecertSignerError> {
+        let mut issuer = self.clone();
+        if let Some(issuing) = self.chain.first() {
+            let until = self.valid_until;
+            let below = PrecertSigner::below(issuing, &*self.signer, until, now, serial).await?;
+            let logged = [below.certificate()].into_iter().chain(&self.chain);
+            issuer.chain_fingerprints = logged.map(Certificate::fingerprint).collect();
+            issuer.precert_signer = Some(below);
+        }
+        Ok(issuer)
     }
 
     /// Issuing CA first, root last; never empty.
@@ -74,6 +103,17 @@ impl Issuer {
     /// How messages name its key: a URI without secrets.
     pub fn key_name(&self) -> &str {
         self.signer.name()
+    }
+
+    /// The certificate under which a key of this process signs precertificates, where one does. For
+    /// the log alone: it is in no chain and no trust bundle.
+    pub fn precertificate_signing_certificate(&self) -> Option<&Certificate> {
+        self.precert_signer.as_ref().map(PrecertSigner::certificate)
+    }
+
+    /// Whoever signs precertificates, unless it is the CA key itself.
+    pub(super) fn precert_signer(&self) -> Option<&PrecertSigner> {
+        self.precert_signer.as_ref()
     }
 
     pub(super) fn valid_from(&self) -> Timestamp {
@@ -148,7 +188,7 @@ fn check_key_is_the_chains(signer: &dyn Signer, chain: &[Certificate]) -> Result
 }
 
 /// Signs a text that is no certificate, and verifies the signature under the signer's own key.
-async fn prove_key(signer: &dyn Signer) -> Result<(), ChainError> {
+pub(super) async fn prove_key(signer: &dyn Signer) -> Result<(), ChainError> {
     let key = || signer.name().to_owned();
     let signature = signer
         .sign(KEY_PROOF)

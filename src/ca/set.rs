@@ -194,6 +194,14 @@ impl CaSet {
             .map(|authority| authority.issuer.chain())
             .collect()
     }
+
+    /// Every certificate that entries made at `now` may refer to: those of [`CaSet::trusted_at`], and
+    /// those that sign precertificates.
+    pub fn logged_at(&self, now: Timestamp) -> impl Iterator<Item = &Certificate> {
+        let of_precertificates =
+            self.authorities.iter().filter_map(|it| it.issuer.precertificate_signing_certificate());
+        self.trusted_at(now).into_iter().flatten().chain(of_precertificates)
+    }
 }
 
 fn check_span(authority: &Planned<'_>, position: usize) -> Result<(), CaSetError> {

@@ -85,6 +85,7 @@ pub struct EffectiveAuthority {
     pub retire: Option<String>,
     pub chain: String,
     pub chain_length: usize,
+    pub precertificate_signer: bool,
 }
 
 /// The embedded log.
@@ -184,7 +185,15 @@ impl EffectiveIssuer {
 
 impl EffectiveAuthority {
     fn of(authority: &Authority) -> Self {
-        let Authority { key, passphrase, chain, chain_path, activate, retire } = authority;
+        let Authority {
+            key,
+            passphrase,
+            chain,
+            chain_path,
+            activate,
+            retire,
+            precertificate_signer,
+        } = authority;
         // The configuration refuses an empty chain; this only spares the panic.
         let issuing = chain.first();
         let text = |at: Timestamp| at.to_string();
@@ -199,6 +208,7 @@ impl EffectiveAuthority {
             retire: retire.map(text),
             chain: chain_path.display().to_string(),
             chain_length: chain.len(),
+            precertificate_signer: *precertificate_signer,
         }
     }
 }

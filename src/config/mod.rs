@@ -90,6 +90,8 @@ pub struct Authority {
     pub activate: Option<Timestamp>,
     /// Signs no more from then on; `None`: until its certificate expires.
     pub retire: Option<Timestamp>,
+    /// Whether a key that it certifies signs precertificates for it.
+    pub precertificate_signer: bool,
 }
 
 /// Where certificates are logged.

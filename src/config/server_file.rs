@@ -85,6 +85,7 @@ impl Reader<'_> {
         self.not_built(&mut fields, "policy", "a policy ('policy')");
         fields.refuse_rest(self.mistakes);
         self.key_roles(authorities.as_deref(), log.as_ref());
+        self.precertificates_are_logged(authorities.as_deref(), log.as_ref());
         let (issuers_path, issuers, profiles) = issuers?;
         Some(Config {
             listen: listen?,
@@ -102,6 +103,21 @@ impl Reader<'_> {
             dev: self.options.dev,
             files_sha256: None,
         })
+    }
+
+    /// Without a log there are no precertificates.
+    fn precertificates_are_logged(
+        &mut self,
+        authorities: Option<&[Located<Authority>]>,
+        log: Option<&Located<LogChoice>>,
+    ) {
+        let signs = |authority: &&Located<Authority>| authority.value.precertificate_signer;
+        if let Some(Located { value: LogChoice::None, .. }) = log
+            && let Some(authority) = authorities.and_then(|all| all.iter().find(signs))
+        {
+            let (first, second) = ("precertificate-signer", "log: none");
+            self.mistakes.add(authority.at, Fault::Contradiction { first, second });
+        }
     }
 
     fn address(&mut self, fields: &mut Fields, key: &'static str) -> Option<SocketAddr> {
@@ -189,6 +205,7 @@ impl Reader<'_> {
         {
             self.mistakes.add(fields.at(), Fault::RetiredBeforeActive);
         }
+        let precertificate_signer = self.flag(&mut fields, "precertificate-signer");
         fields.refuse_rest(self.mistakes);
         let Located { at, value: key } = key?;
         let (chain_path, chain) = chain?;
@@ -199,8 +216,14 @@ impl Reader<'_> {
             chain_path,
             activate: activate?,
             retire: retire?,
+            precertificate_signer: precertificate_signer?,
         };
         Some(Located { at, value })
+    }
+
+    /// `false` where it is not there; `None` is a mistake.
+    fn flag(&mut self, fields: &mut Fields, key: &'static str) -> Option<bool> {
+        if fields.has(key) { fields.truth(key, self.mistakes) } else { Some(false) }
     }
 
     fn key(&mut self, fields: &mut Fields) -> Option<Located<KeyUri>> {

@@ -138,6 +138,27 @@ fn nt_65_a_wrong_list_of_client_signing_algorithms_is_refused_line_by_line() {
 }
 
 #[test]
+fn without_a_log_there_are_no_precertificates_to_sign() {
+    let chain = "    chain: chain.pem\n";
+    let option = |value: &str| {
+        SERVER.replace(chain, &format!("{chain}    precertificate-signer: {value}\n"))
+    };
+    let expected =
+        ["mayfly.yaml:5:10: 'precertificate-signer' and 'log: none' contradict each other"];
+    assert_eq!(mistakes(&option("true"), ISSUERS), expected);
+    let wants = |server: &str| {
+        load_in(&directory(server, ISSUERS), true).unwrap().authorities[0].precertificate_signer
+    };
+    assert!(!wants(&option("false")));
+    let found = mistakes(&option("yes"), ISSUERS);
+    let expected = "'precertificate-signer' must be true or false, without quotes";
+    assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+    let log = "log: {data: log, origin: log.example.com/a, key: file:log.pem}";
+    let logged = option("true").replace("log: none", log);
+    assert!(wants(&logged));
+}
+
+#[test]
 fn a_plain_url_beside_tls_is_a_contradiction() {
     let server = SERVER.replace("https://ca.example.com", "http://localhost:5555");
     assert!(load_in(&directory(&server, ISSUERS), true).is_ok());

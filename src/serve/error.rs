@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use crate::{
     api::http::tls::TlsError,
     audit::AuditError,
-    ca::{CaError, CaSetError, ChainError},
+    ca::{CaError, CaSetError, ChainError, PrecertSignerError},
     config::PassphraseError,
     keys::{OpenKeyError, dev::DevelopmentKeyRefused},
     log::{OpenError, SubmitError},
@@ -46,6 +46,17 @@ pub enum StartError {
     /// A key does not open.
     #[error(transparent)]
     Key(#[from] OpenKeyError),
+    /// No key for precertificates could be made and certified.
+    #[error("the key for precertificates of {key}")]
+    PrecertSigner {
+        /// The CA key's name.
+        key: String,
+        #[source]
+        source: PrecertSignerError,
+    },
+    /// The machine has no random numbers.
+    #[error("the operating system gives no random numbers")]
+    Randomness,
     /// A key that everyone has, without `--dev`.
     #[error(transparent)]
     Development(#[from] DevelopmentKeyRefused),

@@ -24,6 +24,17 @@ pub enum CaPlace<'a> {
     Root,
     /// This certificate's key signs it.
     Below(&'a Certificate),
+    /// This certificate's key signs it, and it is to sign precertificates only (RFC 6962, 3.1).
+    ForPrecertificates(&'a Certificate),
+}
+
+impl<'a> CaPlace<'a> {
+    fn issuer(self) -> Option<&'a Certificate> {
+        match self {
+            CaPlace::Root => None,
+            CaPlace::Below(issuer) | CaPlace::ForPrecertificates(issuer) => Some(issuer),
+        }
+    }
 }
 
 /// A rule that is broken.
@@ -81,7 +92,9 @@ pub enum BrokenCaRule {
     #[error("its basic constraints are not critical with cA and a path length")]
     BasicConstraints,
     /// RFC 5280, 4.2.1.9 and 6.1.4 (l, m): a root leaves room for an issuing CA, and nobody allows
-    /// more below than stands above allows.
+    /// more below than stands above allows. One that signs precertificates has none below itself,
+    /// and stands below an issuing CA that allows none: so no verifier takes what it signs for a
+    /// certificate, whatever it thinks of extended key usages.
     #[error("its path length {path_len} does not fit where it stands")]
     PathLength {
         /// What it says.
@@ -90,9 +103,13 @@ pub enum BrokenCaRule {
     /// RFC 5280, 4.2.1.3: critical, keyCertSign and cRLSign, nothing else.
     #[error("its key usage is not critical with exactly keyCertSign and cRLSign")]
     KeyUsage,
-    /// RFC 5280, 4.2.1.12: below the root exactly codeSigning, not critical.
-    #[error("its extended key usage is not exactly codeSigning, not critical")]
-    ExtendedKeyUsage,
+    /// RFC 5280, 4.2.1.12: below the root exactly codeSigning, not critical; RFC 6962, 3.1: for
+    /// precertificates exactly the usage that is made for them.
+    #[error("its extended key usage is not exactly {}, not critical", .expected)]
+    ExtendedKeyUsage {
+        /// In words.
+        expected: &'static str,
+    },
     /// RFC 5280, 4.2.1.2: in every CA certificate, not critical.
     #[error("its subject key identifier is missing, empty or critical")]
     SubjectKeyId,
@@ -153,9 +170,9 @@ fn check_number_and_algorithms(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut V
     if own.is_none() {
         broken.push(BrokenCaRule::KeyKind);
     }
-    let signer = match place {
-        CaPlace::Root => own,
-        CaPlace::Below(issuer) => signs_with(issuer.spki_der()),
+    let signer = match place.issuer() {
+        None => own,
+        Some(issuer) => signs_with(issuer.spki_der()),
     };
     if signer.is_none_or(|signer| signer.der() != ca.algorithm) {
         broken.push(BrokenCaRule::Algorithm);
@@ -184,9 +201,9 @@ fn check_names(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenCaRule>
     if !subject {
         broken.push(BrokenCaRule::Subject);
     }
-    let (issuer, same_name) = match place {
-        CaPlace::Root => (ca.subject, false),
-        CaPlace::Below(issuer) => (issuer.subject_der(), ca.subject == issuer.subject_der()),
+    let (issuer, same_name) = match place.issuer() {
+        None => (ca.subject, false),
+        Some(issuer) => (issuer.subject_der(), ca.subject == issuer.subject_der()),
     };
     if ca.issuer != issuer {
         broken.push(BrokenCaRule::Issuer);
@@ -223,7 +240,7 @@ fn check_dates(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenCaRule>
     if ca.not_after <= ca.not_before {
         broken.push(BrokenCaRule::Dates);
     }
-    if let CaPlace::Below(issuer) = place {
+    if let Some(issuer) = place.issuer() {
         let (not_before, not_after) = (issuer.not_before(), issuer.not_after());
         if ca.not_before < not_before || ca.not_after > not_after {
             broken.push(BrokenCaRule::OutsideIssuer { not_before, not_after });
@@ -234,7 +251,7 @@ fn check_dates(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenCaRule>
 fn check_which_extensions(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenCaRule>) {
     let permitted: &[ObjectIdentifier] = match place {
         CaPlace::Root => &EXTENSIONS[..3],
-        CaPlace::Below(_) => &EXTENSIONS,
+        CaPlace::Below(_) | CaPlace::ForPrecertificates(_) => &EXTENSIONS,
     };
     for (at, extension) in ca.extensions.iter().enumerate() {
         let id = || extension.id.to_string();
@@ -258,6 +275,7 @@ fn check_constraints(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenC
     let fits = match place {
         CaPlace::Root => path_len >= 1,
         CaPlace::Below(issuer) => issuer.path_len().is_none_or(|above| path_len < above),
+        CaPlace::ForPrecertificates(issuer) => path_len == 0 && issuer.path_len() == Some(0),
     };
     if !fits {
         broken.push(BrokenCaRule::PathLength { path_len });
@@ -272,9 +290,14 @@ fn check_usages(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenCaRule
     if !is(KEY_USAGE, true, &KEY_CERT_SIGN_AND_CRL_SIGN) {
         broken.push(BrokenCaRule::KeyUsage);
     }
-    // In a root it is forbidden, which is said already.
-    if matches!(place, CaPlace::Below(_)) && !is(EXT_KEY_USAGE, false, &CODE_SIGNING) {
-        broken.push(BrokenCaRule::ExtendedKeyUsage);
+    let (expected, usage): (_, &[u8]) = match place {
+        // In a root any is forbidden, which is said already.
+        CaPlace::Root => return,
+        CaPlace::Below(_) => ("codeSigning", &CODE_SIGNING),
+        CaPlace::ForPrecertificates(_) => ("precertificate signing", &PRECERTIFICATE_SIGNING),
+    };
+    if !is(EXT_KEY_USAGE, false, usage) {
+        broken.push(BrokenCaRule::ExtendedKeyUsage { expected });
     }
 }
 
@@ -285,7 +308,7 @@ fn check_key_ids(ca: &Leaf<'_>, place: CaPlace<'_>, broken: &mut Vec<BrokenCaRul
     if own.is_none_or(|id| id.is_empty()) {
         broken.push(BrokenCaRule::SubjectKeyId);
     }
-    let CaPlace::Below(issuer) = place else { return };
+    let Some(issuer) = place.issuer() else { return };
     let names_issuer = |id: AuthorityKeyIdentifier| {
         let AuthorityKeyIdentifier {
             key_identifier,
@@ -320,6 +343,10 @@ const KEY_CERT_SIGN_AND_CRL_SIGN: [u8; 4] = [0x03, 0x02, 0x01, 0x06];
 /// SEQUENCE of one OID: 1.3.6.1.5.5.7.3.3.
 const CODE_SIGNING: [u8; 12] =
     [0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+
+/// SEQUENCE of one OID: 1.3.6.1.4.1.11129.2.4.4.
+const PRECERTIFICATE_SIGNING: [u8; 14] =
+    [0x30, 0x0c, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x04];
 
 /// The three of a root first.
 const EXTENSIONS: [ObjectIdentifier; 5] =

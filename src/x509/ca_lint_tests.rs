@@ -127,6 +127,11 @@ fn broken(place: CaPlace<'_>, change: impl FnOnce(&mut Draft)) -> Vec<BrokenCaRu
     let mut draft = match place {
         CaPlace::Root => Draft::root(),
         CaPlace::Below(_) => Draft::intermediate(),
+        CaPlace::ForPrecertificates(_) => {
+            let mut draft = Draft::intermediate();
+            draft.value(EXT_KEY_USAGE).2 = PRECERTIFICATE_SIGNING.to_vec();
+            draft
+        }
     };
     change(&mut draft);
     let signed = broken_by_certificate(&draft.der(), place).unwrap();
@@ -142,6 +147,32 @@ fn in_root(change: impl FnOnce(&mut Draft)) -> Vec<BrokenCaRule> {
 
 fn in_intermediate(change: impl FnOnce(&mut Draft)) -> Vec<BrokenCaRule> {
     broken(CaPlace::Below(&Draft::root().certificate()), change)
+}
+
+/// `path_len` is that of the CA above.
+fn in_precertificate_signer(path_len: u8, change: impl FnOnce(&mut Draft)) -> Vec<BrokenCaRule> {
+    let mut issuing = Draft::root();
+    issuing.value(BASIC_CONSTRAINTS).2 = vec![0x30, 6, 1, 1, 0xff, 2, 1, path_len];
+    broken(CaPlace::ForPrecertificates(&issuing.certificate()), change)
+}
+
+/// RFC 6962, 3.1, and what keeps it from being taken for a CA of code signing certificates.
+#[test]
+fn nt_42_what_signs_precertificates_is_for_nothing_else() {
+    assert_eq!(in_precertificate_signer(0, |_| ()), []);
+    let below_others = in_precertificate_signer(1, |_| ());
+    assert_eq!(below_others, [BrokenCaRule::PathLength { path_len: 0 }]);
+    let with_others_below = in_precertificate_signer(0, |ca| {
+        ca.value(BASIC_CONSTRAINTS).2 = vec![0x30, 6, 1, 1, 0xff, 2, 1, 1];
+    });
+    assert_eq!(with_others_below, [BrokenCaRule::PathLength { path_len: 1 }]);
+    let for_code = in_precertificate_signer(0, |ca| {
+        ca.value(EXT_KEY_USAGE).2 = CODE_SIGNING.to_vec();
+    });
+    let expected = "precertificate signing";
+    assert_eq!(for_code, [BrokenCaRule::ExtendedKeyUsage { expected }]);
+    let stranger = in_precertificate_signer(0, |ca| ca.issuer.clone_from(&ca.subject.clone()));
+    assert!(stranger.contains(&BrokenCaRule::Issuer), "{stranger:?}");
 }
 
 #[test]
@@ -299,7 +330,8 @@ fn nt_44_an_intermediate_is_for_code_signing_only() {
         |ca| ca.value(EXT_KEY_USAGE).2[11] = 1,
     ];
     for change in changes {
-        assert_eq!(in_intermediate(change), [BrokenCaRule::ExtendedKeyUsage]);
+        let expected = "codeSigning";
+        assert_eq!(in_intermediate(change), [BrokenCaRule::ExtendedKeyUsage { expected }]);
     }
 }
 

@@ -54,7 +54,7 @@ async fn chains(clients: Vec<tokio::task::JoinHandle<Vec<Answer>>>) -> Vec<Vec<C
 }
 
 /// The entry tiles of the log that `get` reads, as one.
-async fn entries(world: &World) -> Vec<u8> {
+pub(crate) async fn entries(world: &World) -> Vec<u8> {
     let size = world.log_size().await;
     let mut entries = Vec::new();
     for tile in 0..size.div_ceil(256) {

@@ -24,6 +24,7 @@ mod load;
 mod metrics;
 mod operations;
 mod ports;
+mod precertificates;
 mod process;
 mod refusals;
 mod reload;

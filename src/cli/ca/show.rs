@@ -175,7 +175,7 @@ struct ShownAuthority {
 
 impl ShownAuthority {
     fn of(authority: &Authority, position: usize, now: Timestamp) -> Self {
-        let Authority { key, passphrase: _, chain, chain_path, activate, retire } = authority;
+        let Authority { key, chain, chain_path, activate, retire, .. } = authority;
         let planned = Planned::new(chain, *activate, *retire);
         Self {
             position,
