@@ -6,6 +6,7 @@
 
 mod certificate;
 mod error;
+pub mod follow;
 mod stores;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -35,7 +36,7 @@ use crate::{
     log::{Log, LogSettings},
     oidc::IssuerTable,
     policy::Policy,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, with_causes},
     time::{Clock, Timestamp},
 };
 
@@ -157,7 +158,7 @@ impl Running {
     /// What of the new configuration did not prove itself, or cannot change without a restart.
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         let outcome = self.try_reload(config).await;
-        let error = outcome.as_ref().err().map(ToString::to_string);
+        let error = outcome.as_ref().err().map(|error| with_causes(error));
         self.record_reload(error.as_deref())?;
         outcome
     }

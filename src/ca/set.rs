@@ -60,7 +60,7 @@ impl<'a> Planned<'a> {
 
     /// Where it is in its life at `now`.
     pub fn phase_at(&self, now: Timestamp) -> Phase {
-        if now > self.last_certificate_expires() {
+        if now >= self.gone_from() {
             Phase::Gone
         } else if self.retire.is_some_and(|retire| now >= retire) {
             Phase::Retired
@@ -78,6 +78,12 @@ impl<'a> Planned<'a> {
             Some(retire) => self.valid_until.min(retire.plus_ms(LEAF_LIFETIME_SECONDS * 1000)),
             None => self.valid_until,
         }
+    }
+
+    /// The first instant at which nothing that it signed is valid. The last second of a certificate
+    /// belongs to it whole (RFC 5280, 4.1.2.5: notAfter is inclusive), and X.509 knows no fractions.
+    pub fn gone_from(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.last_certificate_expires().unix_seconds() + 1)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: the errors of the layers below. Out: one closed list, its exit code, its text.
 
-use std::{error::Error, fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use super::{
     ambient::AmbientError,
@@ -11,6 +11,7 @@ use super::{
     demo::DemoError,
     login::LoginError,
 };
+pub(super) use crate::telemetry::with_causes;
 use crate::{
     config::{ConfigErrors, Fault},
     log::OpenError,
@@ -188,21 +189,6 @@ impl fmt::Display for FileAction {
             Self::Write => "write",
         })
     }
-}
-
-/// What, then why: each cause once, also where a text already repeats its cause.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let why = error.to_string();
-        if !text.ends_with(&why) {
-            text.push_str(": ");
-            text.push_str(&why);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Whether no mistake was found, only files that could not be read.

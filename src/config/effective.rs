@@ -129,6 +129,8 @@ impl Effective {
             audit,
             limits,
             dev,
+            // Each is named where it is used.
+            files: _,
             files_sha256,
         } = config;
         let published = profiles.published().iter();

@@ -70,6 +70,10 @@ pub struct Config {
     pub limits: Limits,
     /// Whether development keys are taken, as [`LoadOptions::dev`] said.
     pub dev: bool,
+    /// Every file that a reload reads again, each once or more: this one, the issuer file and what
+    /// it names, chains, keys and passphrases. Not those of TLS, which are followed by themselves,
+    /// nor the log's key, which takes a restart.
+    pub files: Vec<PathBuf>,
     /// SHA-256 over all that these values were read from, private keys and passphrases apart;
     /// `None` if a file went away meanwhile. Two processes with the same one do the same.
     pub files_sha256: Option<[u8; 32]>,
@@ -152,9 +156,18 @@ pub struct LoadOptions {
 /// # Errors
 /// Every mistake in these files.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
-    let mut config = server_file::load(path, options)?;
+    let mut config = server_file::load(path, read_text(path), options)?;
     config.files_sha256 = digest(path, &config).ok();
     Ok(config)
+}
+
+/// As [`load`], with `text` where the file at `path` has, or will have, its own: what would be in
+/// effect if it were written there.
+///
+/// # Errors
+/// Every mistake in it, and in the files that it names.
+pub fn load_text(path: &Path, text: String, options: LoadOptions) -> Result<Config, ConfigErrors> {
+    server_file::load(path, Ok(text), options)
 }
 
 /// The two documents as they stand right after they were read, and the files they name as they were

@@ -11,7 +11,7 @@ use super::{
     document::{self, Content, Node},
     fault::Suggestion,
     fields::{Fields, Located, Mistakes, Spelling, items_of},
-    limits, read_bounded, read_text,
+    limits, read_bounded,
 };
 use crate::{
     api::http::tls::TlsFiles,
@@ -23,28 +23,32 @@ use crate::{
     x509::Certificate,
 };
 
-pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
+/// `text` is what the file at `path` holds, or is to hold.
+pub(super) fn load(
+    path: &Path,
+    text: Result<String, Fault>,
+    options: LoadOptions,
+) -> Result<Config, ConfigErrors> {
     let mut mistakes = Mistakes::in_file(path);
     let mut elsewhere = Vec::new();
-    let root = read_root(path, &mut mistakes);
+    let root = read_root(text, &mut mistakes);
     let config = root.and_then(|root| {
         let directory = path.parent().unwrap_or(Path::new(""));
         let mut reader =
             Reader { directory, options, mistakes: &mut mistakes, elsewhere: &mut elsewhere };
         reader.config(&root)
     });
-    let mut found = mistakes.into_vec();
-    found.sort_by_key(|mistake| mistake.at.map(|at| (at.line, at.column)));
-    found.append(&mut elsewhere);
+    let mut errors = mistakes.into_errors();
+    errors.mistakes.append(&mut elsewhere);
     match config {
-        Some(config) if found.is_empty() => Ok(config),
-        _ => Err(ConfigErrors { mistakes: found }),
+        Some(config) if errors.mistakes.is_empty() => Ok(Config { files: errors.files, ..config }),
+        _ => Err(errors),
     }
 }
 
-/// The document in a file; notes why there is none.
-pub(super) fn read_root(path: &Path, mistakes: &mut Mistakes) -> Option<Node> {
-    let text = read_text(path).map_err(|fault| mistakes.add_for_file(fault)).ok()?;
+/// The document in a text; notes why there is none.
+fn read_root(text: Result<String, Fault>, mistakes: &mut Mistakes) -> Option<Node> {
+    let text = text.map_err(|fault| mistakes.add_for_file(fault)).ok()?;
     match document::read(&text) {
         Ok(Some(root)) => Some(root),
         Ok(None) => {
@@ -100,6 +104,7 @@ impl Reader<'_> {
             client_algorithms: client_algorithms?,
             limits: limits?,
             dev: self.options.dev,
+            files: Vec::new(),
             files_sha256: None,
         })
     }
@@ -149,10 +154,14 @@ impl Reader<'_> {
 
     fn issuers(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
         let path = self.path(fields, "issuers")?;
-        let served = IssuerFile::load(&path).and_then(|file| file.for_serving());
+        let served = IssuerFile::load(&path).and_then(|file| {
+            self.mistakes.depend_on(file.files.clone());
+            file.for_serving()
+        });
         match served {
             Ok((settings, profiles)) => Some((path, settings, profiles)),
-            Err(ConfigErrors { mistakes }) => {
+            Err(ConfigErrors { mistakes, files }) => {
+                self.mistakes.depend_on(files);
                 self.elsewhere.extend(mistakes);
                 None
             }
@@ -190,6 +199,11 @@ impl Reader<'_> {
             self.mistakes.add(fields.at(), Fault::RetiredBeforeActive);
         }
         fields.refuse_rest(self.mistakes);
+        let key_files = key.iter().filter_map(|key| file_of(&key.value).map(Path::to_owned));
+        self.mistakes.depend_on(key_files);
+        if let Some(Some(PassphraseSource::File(path))) = &passphrase {
+            self.mistakes.depend_on([path.clone()]);
+        }
         let Located { at, value: key } = key?;
         let (chain_path, chain) = chain?;
         let value = Authority {
@@ -235,6 +249,7 @@ impl Reader<'_> {
     fn chain(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<Certificate>)> {
         let Located { at, value } = fields.required_text("chain", self.mistakes)?;
         let path = self.directory.join(value);
+        self.mistakes.depend_on([path.clone()]);
         let chain = read_bounded(&path)
             .map_err(|source| Fault::UnreadablePart { path: path.clone(), source })
             .and_then(|pem| {
@@ -346,6 +361,14 @@ impl Reader<'_> {
             }
             seen.push((at, key));
         }
+    }
+}
+
+/// The file that a key is opened from, where it is one.
+fn file_of(key: &KeyUri) -> Option<&Path> {
+    match key {
+        KeyUri::File(path) => Some(path),
+        KeyUri::Pkcs11(_) => None,
     }
 }
 

@@ -68,3 +68,16 @@ pub enum StartError {
     #[error(transparent)]
     Issuers(#[from] IssuerTableError),
 }
+
+impl StartError {
+    /// Whether the same configuration may be good at another time, without a change in its files: a
+    /// key service is back, a certificate is valid.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Chain { .. } | Self::Ca(_) | Self::Key(_) | Self::Passphrase(_) => true,
+            Self::LogIssuers(_) | Self::Audit(_) | Self::Tls(_) => true,
+            Self::Bind { .. } | Self::NeedsRestart { .. } | Self::Authorities(_) => false,
+            Self::Development(_) | Self::Log(_) | Self::Issuers(_) => false,
+        }
+    }
+}

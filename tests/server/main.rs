@@ -16,6 +16,7 @@ mod client_algorithms;
 mod connections;
 mod every_route;
 mod faults;
+mod followed;
 mod golden;
 mod grpc;
 mod hostile;
