@@ -10,6 +10,7 @@
 
 mod client_algorithms;
 mod document;
+pub mod edit;
 pub mod effective;
 mod fault;
 mod fields;

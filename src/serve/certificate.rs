@@ -85,4 +85,3 @@ fn tell(
         tracing::error!(%error, "the audit log takes no lines");
     }
 }
-

@@ -28,6 +28,7 @@ mod ports;
 mod process;
 mod refusals;
 mod reload;
+mod rotation;
 mod routes;
 mod secrecy;
 mod tls;
