@@ -195,7 +195,7 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
     for authority in authorities {
         changes.extend(authority.activate);
         changes.extend(authority.retire);
-        changes.push(signs_no_more_from(authority));
+        changes.push(authority.signs_no_more_from());
         // Gone: an older one that is still active comes back.
         changes.push(authority.gone_from());
     }
@@ -205,7 +205,7 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
     for span in changes.windows(2) {
         let &[from, until] = span else { continue };
         let signing = signing_index(authorities.iter().copied(), from)
-            .filter(|index| from < signs_no_more_from(&authorities[*index]));
+            .filter(|index| from < authorities[*index].signs_no_more_from());
         let Some(index) = signing else { continue };
         let authority = index + 1;
         match shifts.last_mut() {
@@ -214,13 +214,6 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
         }
     }
     shifts
-}
-
-/// The first second whose certificate the chain does not cover to its end: the issuer refuses
-/// instead of cutting it short (NT-43).
-fn signs_no_more_from(authority: &Planned<'_>) -> Timestamp {
-    let last_second = authority.valid_until.unix_seconds().checked_sub(LEAF_LIFETIME_SECONDS);
-    Timestamp::from_unix_seconds(last_second.map_or(0, |second| second + 1))
 }
 
 fn events(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Vec<Event> {
@@ -270,7 +263,7 @@ fn mistakes(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Ve
         let authority = index + 1;
         let faults = chain::faults(planned.chain, now).into_iter();
         found.extend(faults.map(|fault| PlanMistake::Chain { authority, fault }));
-        if let Some(retire) = planned.retire.filter(|retire| *retire > signs_no_more_from(planned))
+        if let Some(retire) = planned.retire.filter(|retire| *retire > planned.signs_no_more_from())
         {
             let chain_ends = planned.valid_until;
             found.push(PlanMistake::RetiresTooLate { authority, retire, chain_ends });

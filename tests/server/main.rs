@@ -12,6 +12,7 @@
 
 mod attacks;
 mod certificate;
+mod chains;
 mod client_algorithms;
 mod connections;
 mod every_route;

@@ -155,6 +155,11 @@ impl Readiness {
         }
         let authorities = generation.ca.authorities();
         troubles.authorities(authorities, now);
+        if troubles.failing.is_empty() && !generation.ca.signs_at(now) {
+            let reason = "the chain of the one that signs ends within ten minutes, so nothing can be \
+                          signed";
+            troubles.fail("authorities", reason);
+        }
         let log = service.log().map(|log| log.status()).inspect(|status| troubles.log(status));
         let writable = service.audit().is_writable();
         if !writable {
