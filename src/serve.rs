@@ -33,7 +33,7 @@ use crate::{
     config::{Authority, Config, Limits, LogChoice, PassphraseSource, effective::Effective},
     issue::{Bounds, Generation, Records, Service},
     keys::{self, KeyUri, Signer},
-    log::{Log, LogSettings},
+    log::{FrozenLog, Log, LogSettings},
     oidc::IssuerTable,
     policy::Policy,
     telemetry::{metrics::Metrics, with_causes},
@@ -372,7 +372,19 @@ async fn open_log(
         );
         return Ok(None);
     };
-    Ok(Some(Log::open(settings).await?))
+    let mut frozen = Vec::new();
+    for data in frozen_shards(&config.log) {
+        frozen.push(FrozenLog::open(data, Arc::clone(clock)).await?);
+    }
+    Ok(Some(Log::open(settings).await?.beside(frozen)?))
+}
+
+/// The directories of the log's earlier shards.
+pub fn frozen_shards(log: &LogChoice) -> &[PathBuf] {
+    match log {
+        LogChoice::Embedded { frozen, .. } => frozen,
+        LogChoice::None => &[],
+    }
 }
 
 /// The embedded log that the configuration names, with its key opened; `None` for `log: none`.
@@ -386,7 +398,7 @@ pub async fn log_settings(
 ) -> Result<Option<LogSettings>, StartError> {
     match &config.log {
         LogChoice::None => Ok(None),
-        LogChoice::Embedded { data, origin, key, passphrase } => Ok(Some(LogSettings {
+        LogChoice::Embedded { data, origin, key, passphrase, .. } => Ok(Some(LogSettings {
             data: data.clone(),
             origin: origin.clone(),
             signer: open_key(key, passphrase.as_ref(), config.dev, metrics).await?,

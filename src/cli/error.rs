@@ -102,6 +102,13 @@ pub enum CliError {
         #[source]
         source: OpenError,
     },
+    /// The log could not be ended.
+    #[error("the log was not frozen")]
+    LogFreeze {
+        /// Why not.
+        #[source]
+        source: OpenError,
+    },
     /// What was asked needs an embedded log.
     #[error("the configuration has no embedded log: {consequence}")]
     NoEmbeddedLog {
@@ -166,6 +173,7 @@ impl CliError {
             Self::Configuration(_) | Self::Unusable { .. } | Self::NoEmbeddedLog { .. } => NO,
             Self::Chain { .. } | Self::Trust(_) | Self::UnsafeUrl { .. } => NO,
             Self::LogInit { source: OpenError::Exists { .. } } => NO,
+            Self::LogFreeze { source: OpenError::Frozen { .. } } => NO,
             Self::Client { source } if source.is_an_answer() => NO,
             Self::Login { source } if source.is_an_answer() => NO,
             Self::ClientKey { .. } => NO,
@@ -175,7 +183,7 @@ impl CliError {
             Self::Ca(_) => UNKNOWN,
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
             Self::Start { .. } | Self::Stopped | Self::Runtime { .. } => UNKNOWN,
-            Self::LogInit { .. } => UNKNOWN,
+            Self::LogInit { .. } | Self::LogFreeze { .. } => UNKNOWN,
             Self::File { .. } | Self::Output { .. } | Self::Interrupted => UNKNOWN,
         }
     }

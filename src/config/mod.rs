@@ -63,6 +63,8 @@ pub struct Config {
     pub authorities: Vec<Authority>,
     /// `log`: always said.
     pub log: LogChoice,
+    /// `log.next`: the key of the shard that will follow, for trust documents only.
+    pub next_log: Option<NextLogKey>,
     /// `audit`: the file of audit lines.
     pub audit: PathBuf,
     /// `client-signing-algorithms`: never empty.
@@ -97,6 +99,15 @@ pub struct Authority {
     pub retire: Option<Timestamp>,
 }
 
+/// A log key that signs nothing yet.
+#[derive(Debug)]
+pub struct NextLogKey {
+    /// Where it is; paths are resolved.
+    pub key: KeyUri,
+    /// What unlocks it.
+    pub passphrase: Option<PassphraseSource>,
+}
+
 /// Where certificates are logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogChoice {
@@ -110,6 +121,8 @@ pub enum LogChoice {
         key: KeyUri,
         /// What unlocks it.
         passphrase: Option<PassphraseSource>,
+        /// The directories of earlier shards, which take no entries any more; oldest first.
+        frozen: Vec<PathBuf>,
     },
     /// `log: none`, written out: certificates carry no SCT, and common clients refuse them.
     None,

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
+    Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake, NextLogKey,
     PassphraseSource, Position, UrlFault, client_algorithms,
     document::{self, Content, Node},
     fault::Suggestion,
-    fields::{Fields, Located, Mistakes, Spelling, items_of},
+    fields::{Fields, Located, Mistakes, Spelling, items_of, text_of},
     limits, read_bounded,
 };
 use crate::{
@@ -83,12 +83,14 @@ impl Reader<'_> {
         let issuers = self.issuers(&mut fields);
         let authorities = self.authorities(&mut fields);
         let log = self.log(&mut fields);
+        let (log, next_log) = log.unzip();
+        let next_log = next_log.flatten();
         let audit = self.path(&mut fields, "audit");
         let client_algorithms = self.client_algorithms(&mut fields);
         let limits = self.limits(&mut fields);
         self.not_built(&mut fields, "policy", "a policy ('policy')");
         fields.refuse_rest(self.mistakes);
-        self.key_roles(authorities.as_deref(), log.as_ref());
+        self.key_roles(authorities.as_deref(), log.as_ref(), next_log.as_ref());
         let (issuers_path, issuers, profiles) = issuers?;
         Some(Config {
             listen: listen?,
@@ -100,6 +102,7 @@ impl Reader<'_> {
             profiles,
             authorities: authorities?.into_iter().map(|located| located.value).collect(),
             log: log?.value,
+            next_log: next_log.map(|located| located.value),
             audit: audit?,
             client_algorithms: client_algorithms?,
             limits: limits?,
@@ -278,12 +281,16 @@ impl Reader<'_> {
         self.mistakes.keep(at, parsed).map(Some)
     }
 
-    fn log(&mut self, fields: &mut Fields) -> Option<Located<LogChoice>> {
+    /// The log, and the key of the next one if there is one.
+    fn log(
+        &mut self,
+        fields: &mut Fields,
+    ) -> Option<(Located<LogChoice>, Option<Located<NextLogKey>>)> {
         let hint = "; to run without a log, say so: `log: none`";
         let node = fields.require("log", hint, self.mistakes)?;
         if let Content::Scalar { text, .. } = &*node.content {
             if text == "none" {
-                return Some(Located { at: node.at, value: LogChoice::None });
+                return Some((Located { at: node.at, value: LogChoice::None }, None));
             }
             let expected = "'none', or a mapping with data, origin and key";
             let suggestion = Suggestion(None);
@@ -300,10 +307,33 @@ impl Reader<'_> {
         let origin = self.origin(&mut fields);
         let key = self.key(&mut fields);
         let passphrase = self.passphrase(&mut fields);
+        let frozen = self.frozen(&mut fields);
+        let next = self.next_log(&mut fields);
         fields.refuse_rest(self.mistakes);
         let Located { at, value: key } = key?;
         let (data, origin, passphrase) = (data?, origin?, passphrase?);
-        Some(Located { at, value: LogChoice::Embedded { data, origin, key, passphrase } })
+        let value = LogChoice::Embedded { data, origin, key, passphrase, frozen: frozen? };
+        Some((Located { at, value }, next?))
+    }
+
+    fn frozen(&mut self, fields: &mut Fields) -> Option<Vec<PathBuf>> {
+        let Some(node) = fields.take("frozen", self.mistakes) else { return Some(Vec::new()) };
+        let items = items_of("frozen", &node, self.mistakes)?;
+        let paths = items.iter().map(|item| {
+            let text = text_of("frozen", item, self.mistakes)?;
+            Some(self.directory.join(text.value))
+        });
+        paths.collect()
+    }
+
+    /// The outer `None` is a mistake.
+    fn next_log(&mut self, fields: &mut Fields) -> Option<Option<Located<NextLogKey>>> {
+        let Some(node) = fields.take("next", self.mistakes) else { return Some(None) };
+        let mut fields = Fields::of(&node, "log.next", Spelling::Kebab, self.mistakes)?;
+        let (key, passphrase) = (self.key(&mut fields), self.passphrase(&mut fields));
+        fields.refuse_rest(self.mistakes);
+        let Located { at, value: key } = key?;
+        Some(Some(Located { at, value: NextLogKey { key, passphrase: passphrase? } }))
     }
 
     /// A name of a signed note (C2SP signed-note) that is also a URL without its scheme.
@@ -346,6 +376,7 @@ impl Reader<'_> {
         &mut self,
         authorities: Option<&[Located<Authority>]>,
         log: Option<&Located<LogChoice>>,
+        next_log: Option<&Located<NextLogKey>>,
     ) {
         let mut seen: Vec<(Position, &KeyUri)> = Vec::new();
         let of_authorities =
@@ -354,7 +385,8 @@ impl Reader<'_> {
             LogChoice::Embedded { key, .. } => Some((located.at, key)),
             LogChoice::None => None,
         });
-        for (at, key) in of_authorities.chain(of_log) {
+        let of_next_log = next_log.map(|located| (located.at, &located.value.key));
+        for (at, key) in of_authorities.chain(of_log).chain(of_next_log) {
             if let Some((first, _)) = seen.iter().find(|(_, known)| *known == key) {
                 let fault = Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
                 self.mistakes.add(at, fault);

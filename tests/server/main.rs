@@ -32,6 +32,7 @@ mod reload;
 mod rotation;
 mod routes;
 mod secrecy;
+mod shards;
 mod tls;
 mod token;
 mod unlogged;
