@@ -10,7 +10,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::Path,
 };
@@ -70,8 +70,12 @@ impl Snapshot {
     }
 }
 
-/// Reads a file, whatever length it claims to have.
+/// Reads a file, whatever length it claims to have. Only a regular one: what can be read but once, or
+/// makes its readers wait, is not looked at again and again.
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));
+    }
     let file = File::open(path)?;
     // One allocation: a vector that grows leaves copies of a private key behind.
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -120,7 +124,7 @@ const LIMIT_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -184,8 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_never_ends_is_refused() {
-        let contents = Snapshot::of(&["/dev/zero"]).into_contents();
-        assert_eq!(contents[0].as_ref().unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    fn what_never_ends_or_makes_its_readers_wait_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, long) = (folder.path().join("pipe"), folder.path().join("long"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        File::create(&long).unwrap().set_len(LIMIT_BYTES as u64 + 1).unwrap();
+        let contents = Snapshot::of(&[Path::new("/dev/zero"), &pipe, &long]).into_contents();
+        let kinds: Vec<io::ErrorKind> =
+            contents.into_iter().map(|read| read.unwrap_err().kind()).collect();
+        let no_file = io::ErrorKind::InvalidInput;
+        assert_eq!(kinds, [no_file, no_file, io::ErrorKind::FileTooLarge]);
     }
 }

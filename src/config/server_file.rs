@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake, NextLogKey,
-    PassphraseSource, Position, UrlFault, client_algorithms,
+    Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
+    NextLogKey, PassphraseSource, Position, UrlFault, client_algorithms,
     document::{self, Content, Node},
     fault::Suggestion,
     fields::{Fields, Located, Mistakes, Spelling, items_of, text_of},

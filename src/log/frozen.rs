@@ -96,8 +96,11 @@ async fn write_final(log: &Log, data: &Path, now: Timestamp) -> Result<(), OpenE
         checkpoint: String::from_utf8_lossy(&last.checkpoint).into_owned(),
     };
     let path = data.join(FINAL_FILE);
-    write_new(data, &path, &written)
-        .map_err(|source| OpenError::Directory { path, doing: "write it", source })
+    write_new(data, &path, &written).map_err(|source| OpenError::Directory {
+        path,
+        doing: "write it",
+        source,
+    })
 }
 
 /// All of it, or nothing that counts.

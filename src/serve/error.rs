@@ -74,7 +74,11 @@ impl StartError {
     /// key service is back, a certificate is valid.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Chain { .. } | Self::Ca(_) | Self::Key(_) | Self::Passphrase(_) => true,
+            // A token counts wrong PINs and locks itself: it is asked only when somebody wants it.
+            // Of a key file, as of a passphrase, only a change helps, and that is seen.
+            Self::Key(OpenKeyError::File(_) | OpenKeyError::Pkcs11(_)) => false,
+            Self::Passphrase(_) => false,
+            Self::Chain { .. } | Self::Ca(_) => true,
             Self::LogIssuers(_) | Self::Audit(_) | Self::Tls(_) => true,
             Self::Bind { .. } | Self::NeedsRestart { .. } | Self::Authorities(_) => false,
             Self::Development(_) | Self::Log(_) | Self::Issuers(_) => false,

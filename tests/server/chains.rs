@@ -126,13 +126,15 @@ async fn nt_47_every_chain_of_the_bundle_is_whole_in_order_and_there_once() {
         let text: String = chains.last().unwrap().iter().map(Certificate::pem).collect();
         fs::write(world.path(&format!("{name}-chain.pem")), text).unwrap();
     }
-    let then = "  - key: file:then.pem\n    chain: then-chain.pem\n    activate: 2099-01-01T00:00:00Z\n";
+    let then =
+        "  - key: file:then.pem\n    chain: then-chain.pem\n    activate: 2099-01-01T00:00:00Z\n";
     let both = mayfly_yaml("now", "").replace("log:\n", &format!("{then}log:\n"));
     fs::write(world.path("mayfly.yaml"), both).unwrap();
     world.running.reload(load(folder).unwrap()).await.unwrap();
 
     let bundle = world.get("/api/v2/trustBundle").await.json();
-    let pems = |chain: &[Certificate; 2]| json!({ "certificates": [chain[0].pem(), chain[1].pem()] });
+    let pems =
+        |chain: &[Certificate; 2]| json!({ "certificates": [chain[0].pem(), chain[1].pem()] });
     assert_eq!(bundle["chains"], json!(chains.iter().map(pems).collect::<Vec<_>>()));
     let token = world.issuer_key.sign(&email_claims());
     let chain = world.request(&token, "jane@example.com").await.chain();

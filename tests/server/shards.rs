@@ -81,7 +81,8 @@ async fn a_new_log_key_takes_over_and_the_old_shard_is_frozen_and_read() {
 
     // Verifiers learn of the next key while the old one still promises: no restart.
     let yaml = fs::read_to_string(world.path("mayfly.yaml")).unwrap();
-    let announced = yaml.replace("file:log.pem\n", "file:log.pem\n  next:\n    key: file:log2.pem\n");
+    let announced =
+        yaml.replace("file:log.pem\n", "file:log.pem\n  next:\n    key: file:log2.pem\n");
     fs::write(world.path("mayfly.yaml"), &announced).unwrap();
     world.running.reload(load(&folder).unwrap()).await.unwrap();
     let announced = trusted_logs(&folder).await;
