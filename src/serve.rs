@@ -5,6 +5,7 @@
 //! works, and only then opens a port. Knows nothing of the command line.
 
 mod certificate;
+mod ct_log;
 mod error;
 pub mod follow;
 mod stores;
@@ -16,9 +17,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
+pub use ct_log::{frozen_shards, log_settings};
 pub use error::StartError;
 
 use certificate::Certificate;
+use ct_log::{open_log, register_chains};
 
 use crate::{
     api::http::{
@@ -33,7 +36,7 @@ use crate::{
     config::{Authority, Config, Limits, LogChoice, PassphraseSource, effective::Effective},
     issue::{Bounds, Generation, Records, Service},
     keys::{self, KeyUri, Signer},
-    log::{FrozenLog, Log, LogSettings},
+    log::Log,
     oidc::IssuerTable,
     policy::Policy,
     telemetry::{metrics::Metrics, with_causes},
@@ -358,62 +361,6 @@ pub async fn open_key(
     };
     keys::dev::refuse(uri, signer.public_key_der(), dev)?;
     Ok(signer)
-}
-
-async fn open_log(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<Option<Log>, StartError> {
-    let Some(settings) = log_settings(config, clock, metrics).await? else {
-        tracing::warn!(
-            "log: none — certificates are issued without a transparency log and without an SCT; \
-             Sigstore clients refuse them"
-        );
-        return Ok(None);
-    };
-    let mut frozen = Vec::new();
-    for data in frozen_shards(&config.log) {
-        frozen.push(FrozenLog::open(data, Arc::clone(clock)).await?);
-    }
-    Ok(Some(Log::open(settings).await?.beside(frozen)?))
-}
-
-/// The directories of the log's earlier shards.
-pub fn frozen_shards(log: &LogChoice) -> &[PathBuf] {
-    match log {
-        LogChoice::Embedded { frozen, .. } => frozen,
-        LogChoice::None => &[],
-    }
-}
-
-/// The embedded log that the configuration names, with its key opened; `None` for `log: none`.
-///
-/// # Errors
-/// The log's key does not open.
-pub async fn log_settings(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<Option<LogSettings>, StartError> {
-    match &config.log {
-        LogChoice::None => Ok(None),
-        LogChoice::Embedded { data, origin, key, passphrase, .. } => Ok(Some(LogSettings {
-            data: data.clone(),
-            origin: origin.clone(),
-            signer: open_key(key, passphrase.as_ref(), config.dev, metrics).await?,
-            clock: Arc::clone(clock),
-        })),
-    }
-}
-
-/// The log can name a chain in an entry only once it serves that chain's certificates.
-async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Result<(), StartError> {
-    let Some(log) = log else { return Ok(()) };
-    for certificate in ca.trusted_at(now).into_iter().flatten() {
-        log.add_issuer(certificate.der()).await?;
-    }
-    Ok(())
 }
 
 /// A listener that nobody serves yet.
