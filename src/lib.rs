@@ -33,7 +33,7 @@
 //! | 3 | [`proof`], [`log`] | a signature into a proven key; an entry into a promise that was kept |
 //! | 2 | [`identity`], [`keys`] | a verified token into an identity; a key URI into a signer |
 //! | 1 | [`oidc`], [`x509`] | token text into a verified token; values into DER and back |
-//! | 0 | [`ct`], [`tlog`], [`audit`], [`telemetry`], [`time`], [`secret`] | the bytes of RFC 6962; hashes into trees |
+//! | 0 | [`ct`], [`tlog`], [`audit`], [`telemetry`], [`files`], [`time`], [`secret`] | the bytes of RFC 6962; hashes into trees |
 //!
 //! Traits stand only where the outside begins: [`keys::Signer`], [`oidc::KeySource`],
 //! [`log::coordinator::Coordinator`], [`log::tiles::TileStore`] and [`time::Clock`].
@@ -51,6 +51,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod ct;
+pub mod files;
 pub mod identity;
 pub mod issue;
 pub mod keys;

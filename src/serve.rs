@@ -5,7 +5,9 @@
 //! works, and only then opens a port. Knows nothing of the command line.
 
 mod certificate;
+mod ct_log;
 mod error;
+pub mod follow;
 mod precert_signer;
 mod stores;
 
@@ -16,9 +18,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
+pub use ct_log::{frozen_shards, log_settings};
 pub use error::StartError;
 
 use certificate::Certificate;
+use ct_log::{open_log, register_chains};
 
 use crate::{
     api::http::{
@@ -33,10 +37,10 @@ use crate::{
     config::{Authority, Config, Limits, LogChoice, PassphraseSource, effective::Effective},
     issue::{Bounds, Generation, Records, Service},
     keys::{self, KeyUri, Signer},
-    log::{Log, LogSettings},
+    log::Log,
     oidc::IssuerTable,
     policy::Policy,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, with_causes},
     time::{Clock, Timestamp},
 };
 
@@ -159,7 +163,7 @@ impl Running {
     /// What of the new configuration did not prove itself, or cannot change without a restart.
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         let outcome = self.try_reload(config).await;
-        let error = outcome.as_ref().err().map(ToString::to_string);
+        let error = outcome.as_ref().err().map(|error| with_causes(error));
         self.record_reload(error.as_deref())?;
         outcome
     }
@@ -365,50 +369,6 @@ pub async fn open_key(
     };
     keys::dev::refuse(uri, signer.public_key_der(), dev)?;
     Ok(signer)
-}
-
-async fn open_log(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<Option<Log>, StartError> {
-    let Some(settings) = log_settings(config, clock, metrics).await? else {
-        tracing::warn!(
-            "log: none — certificates are issued without a transparency log and without an SCT; \
-             Sigstore clients refuse them"
-        );
-        return Ok(None);
-    };
-    Ok(Some(Log::open(settings).await?))
-}
-
-/// The embedded log that the configuration names, with its key opened; `None` for `log: none`.
-///
-/// # Errors
-/// The log's key does not open.
-pub async fn log_settings(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-) -> Result<Option<LogSettings>, StartError> {
-    match &config.log {
-        LogChoice::None => Ok(None),
-        LogChoice::Embedded { data, origin, key, passphrase } => Ok(Some(LogSettings {
-            data: data.clone(),
-            origin: origin.clone(),
-            signer: open_key(key, passphrase.as_ref(), config.dev, metrics).await?,
-            clock: Arc::clone(clock),
-        })),
-    }
-}
-
-/// The log can name a chain in an entry only once it serves that chain's certificates.
-async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Result<(), StartError> {
-    let Some(log) = log else { return Ok(()) };
-    for certificate in ca.logged_at(now) {
-        log.add_issuer(certificate.der()).await?;
-    }
-    Ok(())
 }
 
 /// A listener that nobody serves yet.

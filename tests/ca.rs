@@ -12,7 +12,7 @@ use std::{
     process::{Command, Output},
 };
 
-use mayfly::x509::Certificate;
+use mayfly::{time::Timestamp, x509::Certificate};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -54,7 +54,11 @@ impl Desk {
     }
 
     fn files(&self) -> Vec<String> {
-        let names = fs::read_dir(self.0.path()).unwrap();
+        self.files_of("")
+    }
+
+    fn files_of(&self, folder: &str) -> Vec<String> {
+        let names = fs::read_dir(self.path(folder)).unwrap();
         let mut names: Vec<String> =
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -453,4 +457,141 @@ fn a_plan_with_mistakes_tells_all_of_them() {
     desk.fails(&plan, 1, "nobody signs from");
     desk.fails(&plan, 1, "authority 1 never signs");
     desk.fails(&["ca", "plan", "--config", "nowhere.yaml"], 2, "nowhere.yaml");
+}
+
+/// The next authority's key and chain, as the configuration in `home` names them.
+const ROTATE: [&str; 8] = [
+    "ca",
+    "rotate",
+    "--config",
+    "home/plan.yaml",
+    "--key",
+    "file:../issuing.key",
+    "--chain",
+    "../chain.pem",
+];
+
+fn rotate(more: &[&str]) -> Vec<String> {
+    ROTATE.iter().chain(more).map(|&word| word.to_owned()).collect()
+}
+
+/// `words` as arguments.
+fn words(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn rotate_writes_the_next_authority_and_nothing_else() {
+    let desk = Desk::new();
+    desk.ceremony();
+    configuration(&desk, &format!("  # the first\n{FIRST}\n  # the log follows\n"));
+    let file = desk.path("home/plan.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = fs::read_to_string(&file).unwrap();
+    let files = desk.files_of("home");
+
+    let dry = desk.succeeds(&words(&rotate(&["--dry-run"])));
+    assert!(dry.contains("authority 2 signs\n") && dry.contains("because of --dry-run"), "{dry}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+
+    let told = desk.succeeds(&words(&rotate(&["--json"])));
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["written"], &told["mistakes"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(told["warnings"], serde_json::json!([]));
+    let activate = told["authorities"][1]["activate"].as_str().unwrap();
+    assert_eq!(told["authorities"][0]["retire"], activate);
+    let second = format!(
+        "  - key: file:../issuing.key\n    chain: ../chain.pem\n    activate: {activate}\n"
+    );
+    let chain = "    chain: keys/chain.pem\n";
+    let expected = before.replace(chain, &format!("{chain}    retire: {activate}\n{second}"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    assert_eq!(mode(&file), 0o640);
+    assert_eq!(desk.files_of("home"), files, "nothing is left beside it");
+    desk.succeeds(&["ca", "plan", "--config", "home/plan.yaml"]);
+    desk.succeeds(&["config", "check", "--config", "home/plan.yaml"]);
+
+    // A week, for verifiers to learn of it, in whole minutes.
+    let at = |value: &Value| Timestamp::parse_rfc3339(value.as_str().unwrap()).unwrap();
+    let notice_ms = at(&told["authorities"][1]["activate"]).ms_since(at(&told["at"]));
+    assert!((604_800_000..604_860_000).contains(&notice_ms), "{notice_ms}");
+    desk.fails(&words(&rotate(&[])), 1, "is the key of two entries");
+}
+
+#[test]
+fn rotate_leaves_what_is_asked_to_be_left_and_takes_the_time_that_is_said() {
+    let desk = Desk::new();
+    desk.ceremony();
+    configuration(&desk, FIRST);
+    let kept = desk.succeeds(&words(&rotate(&["--keep", "--activate-in", "30h", "--dry-run"])));
+    assert!(kept.contains("signs only until") && kept.contains("give it 'retire:"), "{kept}");
+    let soon = desk.succeeds(&words(&rotate(&["--activate-in", "2h", "--dry-run"])));
+    assert!(soon.contains("less than a day from now"), "{soon}");
+    desk.fails(
+        &words(&rotate(&["--activate", "2099-01-01T00:00:00Z"])),
+        1,
+        "authority 2 never signs",
+    );
+    // One that has its time keeps it.
+    let retires = desk.chain("chain.pem")[0].not_before().plus_ms(20 * 86_400_000);
+    configuration(&desk, &format!("{FIRST}    retire: {retires}\n"));
+    desk.fails(&words(&rotate(&["--activate-in", "25d"])), 1, "nobody signs from");
+    desk.succeeds(&words(&rotate(&["--activate", &retires.to_string()])));
+    let text = fs::read_to_string(desk.path("home/plan.yaml")).unwrap();
+    assert_eq!(text.matches("retire:").count(), 1, "{text}");
+}
+
+#[test]
+fn rotate_writes_nothing_that_would_not_hold() {
+    let desk = Desk::new();
+    desk.ceremony();
+    configuration(&desk, FIRST);
+    let file = desk.path("home/plan.yaml");
+    let before = fs::read_to_string(&file).unwrap();
+    let other = ["--key", "file:other.key", "--new-key", "p256", "--organization", "example.com"];
+    let request = ["--common-name", "Other", "--out", "other.csr"];
+    desk.succeeds(&[&["ca", "create", "csr"], &other[..], &request[..]].concat());
+    let rotate = |key: &str, chain: &str, passphrase: &[&str], code: i32, text: &str| {
+        let command = ["ca", "rotate", "--config", "home/plan.yaml", "--key", key];
+        let rest = [&["--chain", chain], passphrase].concat();
+        desk.fails(&[&command[..], &rest[..]].concat(), code, text);
+        assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    };
+    let chain = "../chain.pem";
+    rotate("file:../other.key", chain, &[], 2, "is not the key of");
+    rotate("file:../none.key", chain, &[], 2, "none.key");
+    rotate("file:../issuing.key", "../none.pem", &[], 2, "none.pem' cannot be read");
+    rotate("file:../issuing.key", "../root.pem", &[], 2, "is not the key of certificate 1");
+    let mut turned = desk.chain("chain.pem");
+    turned.reverse();
+    let turned: String = turned.iter().map(Certificate::pem).collect();
+    fs::write(desk.path("turned.pem"), turned).unwrap();
+    rotate("file:../issuing.key", "../turned.pem", &[], 1, "authority 2: certificate 1");
+    rotate("file:../issuing.key", "keys/chain.pem", &[], 1, "the same key");
+    rotate("nonsense", chain, &[], 1, "key");
+    rotate("file:../issuing.key", chain, &["--passphrase", "hunter2"], 1, "env:NAME or file:PATH");
+    rotate("file:../issuing.key", chain, &["--passphrase", "file:none"], 2, "passphrase");
+
+    fs::write(desk.path("home/.plan.yaml.new"), "").unwrap();
+    rotate("file:../issuing.key", chain, &[], 2, ".plan.yaml.new");
+    fs::remove_file(desk.path("home/.plan.yaml.new")).unwrap();
+    configuration(&desk, "  [{key: 'file:keys/issuing.pem', chain: keys/chain.pem}]\n");
+    let flow = fs::read_to_string(&file).unwrap();
+    desk.fails(&ROTATE, 2, "by hand: its authorities are not a list with one '- '");
+    assert_eq!(fs::read_to_string(&file).unwrap(), flow);
+}
+
+#[test]
+fn rotate_follows_a_link_and_leaves_it_one() {
+    let desk = Desk::new();
+    desk.ceremony();
+    configuration(&desk, FIRST);
+    fs::create_dir(desk.path("elsewhere")).unwrap();
+    fs::rename(desk.path("home/plan.yaml"), desk.path("elsewhere/real.yaml")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere/real.yaml", desk.path("home/plan.yaml")).unwrap();
+    desk.succeeds(&words(&rotate(&[])));
+    assert!(fs::symlink_metadata(desk.path("home/plan.yaml")).unwrap().is_symlink());
+    let text = fs::read_to_string(desk.path("elsewhere/real.yaml")).unwrap();
+    assert!(text.contains("file:../issuing.key"), "{text}");
+    assert_eq!(desk.files_of("elsewhere"), ["real.yaml"]);
 }

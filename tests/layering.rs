@@ -11,6 +11,7 @@ use std::{
 
 /// Layer 0 has two floors: values that everything may use, and what is made of them.
 const LAYERS: &[(&str, u32)] = &[
+    ("files", 0),
     ("time", 0),
     ("secret", 0),
     ("telemetry", 0),

@@ -8,7 +8,10 @@ use super::{
     CaSetError, ChainError, LEAF_LIFETIME_SECONDS, Phase, Planned, chain,
     set::{conflicts, signing_index},
 };
-use crate::time::Timestamp;
+use crate::{
+    time::Timestamp,
+    x509::{Certificate, ClientKeyAlgorithm},
+};
 
 /// The life of a set of authorities from some time on. Positions count from 1, as configured.
 #[derive(Debug)]
@@ -146,6 +149,17 @@ pub enum PlanWarning {
         /// When it leaves the trust bundle.
         trusted_until: Timestamp,
     },
+    /// No fault: RFC 5280 allows it, and clients take it.
+    #[error(
+        "authority {authority}: certificate {position} of the chain has a P-384 key, but the one \
+         above it signs with P-256: the chain is no stronger than that"
+    )]
+    WeakerIssuer {
+        /// Whose chain.
+        authority: usize,
+        /// Which certificate in it, counted from 1.
+        position: usize,
+    },
     /// The one that took over goes first.
     #[error("authority {authority} signs again from {from}, after another took over from it")]
     ComesBack {
@@ -181,9 +195,9 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
     for authority in authorities {
         changes.extend(authority.activate);
         changes.extend(authority.retire);
-        changes.push(signs_no_more_from(authority));
+        changes.push(authority.signs_no_more_from());
         // Gone: an older one that is still active comes back.
-        changes.push(authority.valid_until.plus_ms(1));
+        changes.push(authority.gone_from());
     }
     changes.sort_unstable();
     changes.dedup();
@@ -191,7 +205,7 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
     for span in changes.windows(2) {
         let &[from, until] = span else { continue };
         let signing = signing_index(authorities.iter().copied(), from)
-            .filter(|index| from < signs_no_more_from(&authorities[*index]));
+            .filter(|index| from < authorities[*index].signs_no_more_from());
         let Some(index) = signing else { continue };
         let authority = index + 1;
         match shifts.last_mut() {
@@ -200,13 +214,6 @@ fn shifts(authorities: &[Planned<'_>]) -> Vec<Shift> {
         }
     }
     shifts
-}
-
-/// The first second whose certificate the chain does not cover to its end: the issuer refuses
-/// instead of cutting it short (NT-43).
-fn signs_no_more_from(authority: &Planned<'_>) -> Timestamp {
-    let last_second = authority.valid_until.unix_seconds().checked_sub(LEAF_LIFETIME_SECONDS);
-    Timestamp::from_unix_seconds(last_second.map_or(0, |second| second + 1))
 }
 
 fn events(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Vec<Event> {
@@ -256,7 +263,7 @@ fn mistakes(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Ve
         let authority = index + 1;
         let faults = chain::faults(planned.chain, now).into_iter();
         found.extend(faults.map(|fault| PlanMistake::Chain { authority, fault }));
-        if let Some(retire) = planned.retire.filter(|retire| *retire > signs_no_more_from(planned))
+        if let Some(retire) = planned.retire.filter(|retire| *retire > planned.signs_no_more_from())
         {
             let chain_ends = planned.valid_until;
             found.push(PlanMistake::RetiresTooLate { authority, retire, chain_ends });
@@ -292,6 +299,8 @@ fn warnings(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Ve
     let mut found = Vec::new();
     for (index, planned) in authorities.iter().enumerate() {
         let authority = index + 1;
+        let weaker = weaker_issuers(planned.chain).into_iter();
+        found.extend(weaker.map(|position| PlanWarning::WeakerIssuer { authority, position }));
         let mut own = shifts.iter().filter(|shift| shift.authority == authority);
         let Some(first) = own.next() else { continue };
         let again: Vec<&Shift> = own.collect();
@@ -302,7 +311,7 @@ fn warnings(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Ve
         found.extend(to_come.map(|shift| PlanWarning::ComesBack { authority, from: shift.from }));
         let last = again.last().copied().unwrap_or(first);
         let (signs_until, trusted_until) = (last.until, planned.last_certificate_expires());
-        if trusted_until >= now && trusted_until > last_certificate_of(planned, last) {
+        if planned.gone_from() > now && trusted_until > last_certificate_of(planned, last) {
             let trusted = PlanWarning::StaysTrusted { authority, signs_until, trusted_until };
             found.push(trusted);
         }
@@ -312,6 +321,16 @@ fn warnings(authorities: &[Planned<'_>], shifts: &[Shift], now: Timestamp) -> Ve
         found.push(PlanWarning::EndsSoon { at });
     }
     found
+}
+
+/// The positions of certificates whose key is stronger than the key that signed them.
+fn weaker_issuers(chain: &[Certificate]) -> Vec<usize> {
+    let is = |ca: &Certificate, kind| ca.key_algorithm() == Some(kind);
+    let pairs = chain.windows(2).enumerate();
+    let weaker = pairs.filter(|(_, pair)| {
+        is(&pair[0], ClientKeyAlgorithm::EcdsaP384) && is(&pair[1], ClientKeyAlgorithm::EcdsaP256)
+    });
+    weaker.map(|(index, _)| index + 1).collect()
 }
 
 fn ending(until: &Option<Timestamp>) -> String {

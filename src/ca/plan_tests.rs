@@ -4,9 +4,13 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ca::{
-    Authority, CaError, CaSet, Issuer, Serial,
-    fixtures::{TestCa, approved, now},
+use crate::{
+    ca::{
+        Authority, CaError, CaSet, Issuer, Serial,
+        ceremony::create_intermediate,
+        fixtures::{TestCa, approved, make_root, new_ca, now, p256_signer},
+    },
+    keys::{self, SignatureAlgorithm},
 };
 
 /// Three issuers whose chains end at different times, made once: keys cost time.
@@ -166,13 +170,27 @@ fn what_may_not_be_meant_is_a_warning() {
     }));
 }
 
+/// RFC 5280 allows it and clients take it, so that it is no mistake.
+#[test]
+fn a_key_below_a_weaker_one_is_a_warning() {
+    let root_signer = p256_signer();
+    let root = make_root(&*root_signer, "weaker root");
+    let strong = keys::file::generate(SignatureAlgorithm::EcdsaP384Sha384).unwrap().signer;
+    let new = new_ca("stronger", 3600);
+    let made = create_intermediate(&root, &*root_signer, &*strong, &new);
+    let chain = [made.now_or_never().unwrap().unwrap(), root];
+    let plan = plan(&[Planned::new(&chain, None, None)], minute(1));
+    assert!(plan.mistakes.is_empty(), "{:?}", plan.mistakes);
+    assert!(plan.warnings.contains(&PlanWarning::WeakerIssuer { authority: 1, position: 1 }));
+}
+
 /// Found by the random schedules below.
 #[test]
 fn an_older_authority_comes_back_when_the_chain_of_the_newer_one_has_expired() {
     let plan = plan_of(&[authority(0, Some(2), None), authority(1, None, None)]);
     let signing: Vec<usize> = plan.shifts.iter().map(|shift| shift.authority).collect();
     assert_eq!(signing, [2, 1, 2]);
-    assert_eq!(plan.shifts[2].from, issuers()[0].valid_until().plus_ms(1));
+    assert_eq!(plan.shifts[2].from, issuers()[0].valid_until().plus_ms(1000));
 }
 
 proptest! {

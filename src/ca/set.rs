@@ -60,7 +60,7 @@ impl<'a> Planned<'a> {
 
     /// Where it is in its life at `now`.
     pub fn phase_at(&self, now: Timestamp) -> Phase {
-        if now > self.last_certificate_expires() {
+        if now >= self.gone_from() {
             Phase::Gone
         } else if self.retire.is_some_and(|retire| now >= retire) {
             Phase::Retired
@@ -78,6 +78,19 @@ impl<'a> Planned<'a> {
             Some(retire) => self.valid_until.min(retire.plus_ms(LEAF_LIFETIME_SECONDS * 1000)),
             None => self.valid_until,
         }
+    }
+
+    /// The first second whose certificate the chain does not cover to its end: the issuer refuses
+    /// instead of cutting it short (NT-43).
+    pub fn signs_no_more_from(&self) -> Timestamp {
+        let last_second = self.valid_until.unix_seconds().checked_sub(LEAF_LIFETIME_SECONDS);
+        Timestamp::from_unix_seconds(last_second.map_or(0, |second| second + 1))
+    }
+
+    /// The first instant at which nothing that it signed is valid. The last second of a certificate
+    /// belongs to it whole (RFC 5280, 4.1.2.5: notAfter is inclusive), and X.509 knows no fractions.
+    pub fn gone_from(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.last_certificate_expires().unix_seconds() + 1)
     }
 }
 
@@ -183,6 +196,14 @@ impl CaSet {
             .and_then(|index| self.authorities.get(index))
             .map(|authority| Arc::clone(&authority.issuer))
             .ok_or(CaError::NoneActive)
+    }
+
+    /// Whether a certificate can be signed at `now`: in the last ten minutes of the chain of the one
+    /// that signs none can.
+    pub fn signs_at(&self, now: Timestamp) -> bool {
+        let index = signing_index(self.authorities.iter().map(Authority::planned), now);
+        let authority = index.and_then(|index| self.authorities.get(index));
+        authority.is_some_and(|authority| now < authority.planned().signs_no_more_from())
     }
 
     /// Every chain a verifier must know at `now`, issuing CA first, root last: those that will

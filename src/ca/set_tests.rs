@@ -37,9 +37,23 @@ fn an_authority_goes_from_pending_to_active_to_retired_to_gone() {
     assert_eq!(authority.phase_at(minute(10)), Phase::Active);
     assert_eq!(authority.phase_at(just_before(20)), Phase::Active);
     assert_eq!(authority.phase_at(minute(20)), Phase::Retired);
-    // A certificate signed at the last moment is valid for ten minutes more, end included.
-    assert_eq!(authority.phase_at(minute(30)), Phase::Retired);
-    assert_eq!(authority.phase_at(minute(30).plus_ms(1)), Phase::Gone);
+    // A certificate signed at the last moment is valid for ten minutes more, its last second
+    // included: here the second of the 250th millisecond.
+    assert_eq!(authority.phase_at(minute(30).plus_ms(749)), Phase::Retired);
+    assert_eq!(authority.phase_at(minute(30).plus_ms(750)), Phase::Gone);
+}
+
+/// `notAfter` names a second that belongs to the certificate whole.
+#[test]
+fn nt_43_an_authority_is_trusted_through_the_last_second_of_its_chain() {
+    let authority = authority(0, None, None);
+    let last = authority.issuer.valid_until();
+    assert_eq!(last.unix_ms() % 1000, 0);
+    let chain = authority.issuer.chain();
+    for (at, phase) in [(last.plus_ms(999), Phase::Active), (last.plus_ms(1000), Phase::Gone)] {
+        assert_eq!(authority.phase_at(at), phase);
+        assert_eq!(chain.iter().all(|ca| ca.is_valid_at(at)), phase == Phase::Active);
+    }
 }
 
 #[test]
@@ -72,7 +86,7 @@ fn without_an_active_authority_nothing_is_signed() {
     for at in [0, 20, 31] {
         assert!(matches!(set.signing_at(minute(at)), Err(CaError::NoneActive)));
     }
-    let expired = issuers()[0].valid_until().plus_ms(1);
+    let expired = issuers()[0].valid_until().plus_ms(1000);
     let set = CaSet::new(vec![authority(0, None, None)]).unwrap();
     assert!(matches!(set.signing_at(expired), Err(CaError::NoneActive)));
     assert!(set.trusted_at(expired).is_empty());

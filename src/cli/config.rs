@@ -14,10 +14,11 @@ use super::{CliError, configuration::Configuration, error::with_causes};
 use crate::{
     api::http::tls::{Pair, TlsFiles},
     config::{
-        Authority, Config, ConfigErrors,
+        Authority, Config, ConfigErrors, NextLogKey,
         effective::{Effective, EffectiveAuthority, EffectiveIssuer, EffectiveLog, EffectiveTls},
     },
     ct::LogId,
+    log::FinalCheckpoint,
     oidc::IssuerTable,
     serve,
     telemetry::metrics::Metrics,
@@ -185,6 +186,14 @@ async fn log_id(
     clock: &Arc<dyn Clock>,
     problems: &mut Vec<String>,
 ) -> Option<String> {
+    for data in serve::frozen_shards(&configuration.log) {
+        problems.extend(FinalCheckpoint::read(data).err().map(|error| with_causes(&error)));
+    }
+    if let Some(NextLogKey { key, passphrase }) = &configuration.next_log {
+        let (passphrase, dev) = (passphrase.as_ref(), configuration.dev);
+        let opened = serve::open_key(key, passphrase, dev, &Metrics::new()).await;
+        problems.extend(opened.err().map(|error| with_causes(&error)));
+    }
     match serve::log_settings(configuration, clock, &Metrics::new()).await {
         Ok(settings) => {
             settings.map(|log| LogId::from_spki(log.signer.public_key_der()).to_string())
@@ -215,12 +224,15 @@ fn authority_lines(authority: &EffectiveAuthority) -> Vec<String> {
     lines
 }
 
-fn log_lines(log: &EffectiveLog) -> [String; 3] {
-    [
+fn log_lines(log: &EffectiveLog) -> Vec<String> {
+    let mut lines = vec![
         format!("log           {}", log.origin),
         format!("                data {}, key {}", log.data, log.key),
         format!("                id {}", log.id.as_deref().unwrap_or("unknown")),
-    ]
+    ];
+    lines.extend(log.frozen.iter().map(|data| format!("                frozen {data}")));
+    lines.extend(log.next_key.iter().map(|key| format!("                next key {key}")));
+    lines
 }
 
 /// Each authority by itself, so that one bad key does not hide another; then all together.

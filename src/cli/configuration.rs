@@ -1,10 +1,13 @@
 //! The arguments of every command that reads `mayfly.yaml`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{self, Config, ConfigErrors, LoadOptions};
+use crate::{
+    config::{self, Config, ConfigErrors, LoadOptions},
+    serve::follow::Followed,
+};
 
 // No doc comment: clap would print it as the help of the command that takes these up.
 #[derive(Debug, Args)]
@@ -23,6 +26,23 @@ impl Configuration {
     /// # Errors
     /// Every mistake in it.
     pub(super) fn load(&self) -> Result<Config, ConfigErrors> {
-        config::load(&self.config, LoadOptions { dev: self.dev })
+        config::load(&self.config, self.options())
+    }
+
+    /// Reads the configuration, and follows its files from then on.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub(super) fn follow(&self) -> Result<(Config, Followed), ConfigErrors> {
+        Followed::load(&self.config, self.options())
+    }
+
+    /// As it was given.
+    pub(super) fn path(&self) -> &Path {
+        &self.config
+    }
+
+    pub(super) fn options(&self) -> LoadOptions {
+        LoadOptions { dev: self.dev }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: the errors of the layers below. Out: one closed list, its exit code, its text.
 
-use std::{error::Error, fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use super::{
     ambient::AmbientError,
@@ -11,6 +11,7 @@ use super::{
     demo::DemoError,
     login::LoginError,
 };
+pub(super) use crate::telemetry::with_causes;
 use crate::{
     config::{ConfigErrors, Fault},
     log::OpenError,
@@ -101,6 +102,13 @@ pub enum CliError {
         #[source]
         source: OpenError,
     },
+    /// The log could not be ended.
+    #[error("the log was not frozen")]
+    LogFreeze {
+        /// Why not.
+        #[source]
+        source: OpenError,
+    },
     /// What was asked needs an embedded log.
     #[error("the configuration has no embedded log: {consequence}")]
     NoEmbeddedLog {
@@ -165,6 +173,7 @@ impl CliError {
             Self::Configuration(_) | Self::Unusable { .. } | Self::NoEmbeddedLog { .. } => NO,
             Self::Chain { .. } | Self::Trust(_) | Self::UnsafeUrl { .. } => NO,
             Self::LogInit { source: OpenError::Exists { .. } } => NO,
+            Self::LogFreeze { source: OpenError::Frozen { .. } } => NO,
             Self::Client { source } if source.is_an_answer() => NO,
             Self::Login { source } if source.is_an_answer() => NO,
             Self::ClientKey { .. } => NO,
@@ -174,7 +183,7 @@ impl CliError {
             Self::Ca(_) => UNKNOWN,
             Self::Client { .. } | Self::Demo(_) | Self::NoToken { .. } => UNKNOWN,
             Self::Start { .. } | Self::Stopped | Self::Runtime { .. } => UNKNOWN,
-            Self::LogInit { .. } => UNKNOWN,
+            Self::LogInit { .. } | Self::LogFreeze { .. } => UNKNOWN,
             Self::File { .. } | Self::Output { .. } | Self::Interrupted => UNKNOWN,
         }
     }
@@ -188,21 +197,6 @@ impl fmt::Display for FileAction {
             Self::Write => "write",
         })
     }
-}
-
-/// What, then why: each cause once, also where a text already repeats its cause.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let why = error.to_string();
-        if !text.ends_with(&why) {
-            text.push_str(": ");
-            text.push_str(&why);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Whether no mistake was found, only files that could not be read.

@@ -1,7 +1,8 @@
 //! `mayfly serve`: runs the service until it is told to stop.
 //!
 //! In: a configuration file. Out: one line when it is ready, log lines, and an exit code that says
-//! whether it stopped because it was told to. SIGHUP reloads the configuration.
+//! whether it stopped because it was told to. SIGHUP reloads the configuration, as every change of its
+//! files does.
 
 use std::{io, sync::Arc};
 
@@ -10,8 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CliError, configuration::Configuration};
 use crate::{
-    config,
-    serve::{self, Running},
+    serve::{
+        self, Running,
+        follow::{Cause, Followed},
+    },
     telemetry,
     time::Clock,
 };
@@ -19,8 +22,8 @@ use crate::{
 /// Run the certificate authority
 ///
 /// Log lines go to standard error: for people on a terminal, as JSON otherwise. SIGTERM and Ctrl-C
-/// finish what began and stop; SIGHUP reads the configuration again and takes it only if all of it
-/// is good.
+/// finish what began and stop. The configuration is read again when one of its files changes, and at
+/// SIGHUP, and taken only if all of it is good.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ServeArguments {
@@ -38,19 +41,18 @@ pub async fn run(
     out: &mut dyn io::Write,
 ) -> Result<(), CliError> {
     telemetry::install();
-    let load = || arguments.configuration.load();
     let runtime = |source| CliError::Runtime { source };
     // Before the port opens: no signal may find the default action once we are ready.
     let mut signals = Signals::listen().map_err(runtime)?;
-    let configuration = load()?;
+    let (configuration, mut followed) = arguments.configuration.follow()?;
     let url = configuration.url.clone();
     let running =
         serve::start(configuration, clock).await.map_err(|source| CliError::Start { source })?;
     let ready = writeln!(out, "ready on {} as {url}", running.public_address());
     ready.and_then(|()| out.flush()).map_err(|source| CliError::Output { source })?;
     let outcome = loop {
-        match signals.next_event(&running).await {
-            Event::Reload => reload(&running, load()).await,
+        match signals.next_event(&running, &mut followed).await {
+            Event::Reload(cause) => followed.reload(&running, cause).await,
             Event::Stop => break Ok(()),
             Event::Failed => break Err(CliError::Stopped),
         }
@@ -70,25 +72,8 @@ pub(super) async fn interrupted() -> io::Result<()> {
     Ok(())
 }
 
-/// A bad configuration changes nothing: the old one stays in effect (NT-65).
-async fn reload(running: &Running, loaded: Result<config::Config, config::ConfigErrors>) {
-    let error = match loaded {
-        Ok(configuration) => match running.reload(configuration).await {
-            Ok(()) => return tracing::info!("configuration reloaded"),
-            Err(error) => super::error::with_causes(&error),
-        },
-        Err(error) => {
-            let error = super::error::with_causes(&error);
-            // If the audit log takes no lines, the next flush ends the process.
-            let _recorded = running.record_refused_reload(&error);
-            error
-        }
-    };
-    tracing::error!(%error, "configuration not reloaded, the old one stays in effect");
-}
-
 enum Event {
-    Reload,
+    Reload(Cause),
     Stop,
     Failed,
 }
@@ -108,12 +93,13 @@ impl Signals {
         })
     }
 
-    async fn next_event(&mut self, running: &Running) -> Event {
+    async fn next_event(&mut self, running: &Running, followed: &mut Followed) -> Event {
         tokio::select! {
             () = running.failed() => Event::Failed,
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
-            _ = self.hang_up.recv() => Event::Reload,
+            _ = self.hang_up.recv() => Event::Reload(Cause::Asked),
+            cause = followed.changed() => Event::Reload(cause),
         }
     }
 }

@@ -16,8 +16,10 @@ use url::Url;
 
 use super::{CliError, FileAction, client::endpoint, configuration::Configuration};
 use crate::{
-    config::{Authority, Config},
+    config::{Authority, Config, NextLogKey},
+    ct::LogId,
     identity::PublishedName,
+    log::{FinalCheckpoint, LogSettings},
     serve,
     telemetry::metrics::Metrics,
     time::{Clock, Timestamp},
@@ -105,7 +107,8 @@ pub async fn run(
 struct Subject<'a> {
     arguments: &'a DocumentArguments,
     configuration: Config,
-    log_spki_der: Option<Vec<u8>>,
+    /// Oldest first: the shards that take no more entries, the one that does, the one to come.
+    shards: Vec<Shard>,
     /// Since when the oldest authority is valid: the log and the services are said to be as old.
     since: Timestamp,
 }
@@ -121,8 +124,8 @@ impl<'a> Subject<'a> {
             .map_err(|source| CliError::Start { source })?;
         let starts = configuration.authorities.iter().filter_map(|one| span(one).map(|s| s.start));
         let since = starts.min().unwrap_or_else(|| clock.now());
-        let log_spki_der = log.map(|log| log.signer.public_key_der().to_vec());
-        Ok(Self { arguments, configuration, log_spki_der, since })
+        let shards = shards(&configuration, log).await?;
+        Ok(Self { arguments, configuration, shards, since })
     }
 
     fn trusted_root(&self) -> Result<TrustedRoot, CliError> {
@@ -130,10 +133,13 @@ impl<'a> Subject<'a> {
         let chains = self.configuration.authorities.iter().filter_map(|authority| {
             Some(TrustedChain::of_ca(&authority.chain, url, span(authority)?))
         });
-        let log = |spki: &Vec<u8>| TrustedLog::new(&endpoint(url, LOG_PATH), spki, self.open_end());
+        let log = |shard: &Shard| {
+            let valid_for = Span { start: self.since, end: shard.until };
+            TrustedLog::new(&endpoint(url, &shard.path), &shard.spki_der, valid_for)
+        };
         Ok(trust::trusted_root(TrustMaterial {
             certificate_authorities: chains.collect::<Result<_, _>>()?,
-            ct_logs: self.log_spki_der.iter().map(log).collect::<Result<_, _>>()?,
+            ct_logs: self.shards.iter().map(log).collect::<Result<_, _>>()?,
             signature_logs: self.signature_log()?.into_iter().collect(),
             timestamp_authorities: self.timestamp_authority()?.into_iter().collect(),
         }))
@@ -198,6 +204,38 @@ impl<'a> Subject<'a> {
     fn open_end(&self) -> Span {
         Span { start: self.since, end: None }
     }
+}
+
+/// A log whose promises stand in certificates.
+struct Shard {
+    spki_der: Vec<u8>,
+    /// Below the CA's URL.
+    path: String,
+    until: Option<Timestamp>,
+}
+
+async fn shards(configuration: &Config, log: Option<LogSettings>) -> Result<Vec<Shard>, CliError> {
+    let start = |source| CliError::Start { source };
+    let mut shards = Vec::new();
+    for data in serve::frozen_shards(&configuration.log) {
+        let last = FinalCheckpoint::read(data).map_err(|source| start(source.into()))?;
+        let path = format!("{LOG_PATH}/{}", last.id());
+        // Its last promise may be of the same second, and clients compare milliseconds.
+        let until = Some(Timestamp::from_unix_seconds(last.timestamp.unix_seconds() + 1));
+        shards.push(Shard { spki_der: last.public_key_der, path, until });
+    }
+    shards.extend(log.map(|log| {
+        let spki_der = log.signer.public_key_der().to_vec();
+        Shard { spki_der, path: LOG_PATH.to_owned(), until: None }
+    }));
+    if let Some(NextLogKey { key, passphrase }) = &configuration.next_log {
+        let opened =
+            serve::open_key(key, passphrase.as_ref(), configuration.dev, &Metrics::new()).await;
+        let spki_der = opened.map_err(start)?.public_key_der().to_vec();
+        let path = format!("{LOG_PATH}/{}", LogId::from_spki(&spki_der));
+        shards.push(Shard { spki_der, path, until: None });
+    }
+    Ok(shards)
 }
 
 /// From the issuing CA's first second until the last certificate it may sign has expired.

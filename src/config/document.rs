@@ -23,6 +23,8 @@ use super::{Fault, Position};
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) at: Position,
+    /// The last line that it stands on.
+    pub(super) last_line: usize,
     pub(super) content: Rc<Content>,
 }
 
@@ -112,13 +114,14 @@ impl Reader<'_, '_> {
 
     fn node(&mut self, event: Event) -> Read<Node> {
         let at = position(&event.start_mark);
+        let end = position(&event.end_mark);
         let values_before = self.values;
         let (anchor, content) = match event.data {
             EventData::Alias { anchor } => {
                 let known = self.anchors.get(&anchor).cloned();
                 let (content, values) = known.ok_or((at, Fault::UnknownAnchor { anchor }))?;
                 self.count(at, values)?;
-                return Ok(Node { at, content });
+                return Ok(Node { at, last_line: end.line, content });
             }
             EventData::Scalar { tag: Some(tag), .. }
             | EventData::SequenceStart { tag: Some(tag), .. }
@@ -136,11 +139,12 @@ impl Reader<'_, '_> {
             }
         };
         self.count(at, 1)?;
+        let last_line = last_line(&content).unwrap_or(end.line);
         let content = Rc::new(content);
         // Known only from here on, so that nothing can contain itself.
         let values = self.values - values_before;
         self.anchors.extend(anchor.map(|anchor| (anchor, (Rc::clone(&content), values))));
-        Ok(Node { at, content })
+        Ok(Node { at, last_line, content })
     }
 
     /// Aliases make a file mean more than its length says, and everything that they stand for is
@@ -182,7 +186,7 @@ impl Reader<'_, '_> {
             if matches!(event.data, EventData::MappingEnd) {
                 return Ok(Content::Mapping(entries));
             }
-            let Node { at, content } = self.node(event)?;
+            let Node { at, content, .. } = self.node(event)?;
             let Content::Scalar { text, plain } = &*content else {
                 return Err((at, Fault::KeyNotText));
             };
@@ -195,6 +199,15 @@ impl Reader<'_, '_> {
             let value = self.event()?;
             entries.push((Key { at, text: text.clone() }, self.node(value)?));
         }
+    }
+}
+
+/// Of the last value in it: where a block ends the library says only once the next one begins.
+fn last_line(content: &Content) -> Option<usize> {
+    match content {
+        Content::Scalar { .. } => None,
+        Content::Sequence(items) => items.last().map(|item| item.last_line),
+        Content::Mapping(entries) => entries.last().map(|(_, value)| value.last_line),
     }
 }
 

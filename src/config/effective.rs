@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{Authority, Config, Limits, LogChoice, PassphraseSource};
+use super::{Authority, Config, Limits, LogChoice, NextLogKey, PassphraseSource};
 use crate::{
     identity::PublishedIssuer,
     oidc::{IssuerSettings, KeyOrigin},
@@ -97,6 +97,12 @@ pub struct EffectiveLog {
     pub key: String,
     /// As in [`EffectiveAuthority`].
     pub passphrase: Option<&'static str>,
+    /// The folders of earlier shards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
+    /// The key of the shard that will follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<String>,
     /// Hex. Only who opened the key knows it, so it is filled in from outside.
     pub id: Option<String>,
 }
@@ -127,9 +133,12 @@ impl Effective {
             client_algorithms,
             authorities,
             log,
+            next_log,
             audit,
             limits,
             dev,
+            // Each is named where it is used.
+            files: _,
             files_sha256,
         } = config;
         let published = profiles.published().iter();
@@ -145,7 +154,7 @@ impl Effective {
             issuers: published.map(|one| EffectiveIssuer::of(one, issuers)).collect(),
             client_signing_algorithms: client_algorithms.names().collect(),
             authorities: authorities.iter().map(EffectiveAuthority::of).collect(),
-            log: EffectiveLog::of(log),
+            log: EffectiveLog::of(log, next_log.as_ref()),
             audit: audit.display().to_string(),
             limits: EffectiveLimits::of(*limits),
             dev: *dev,
@@ -214,14 +223,16 @@ impl EffectiveAuthority {
 }
 
 impl EffectiveLog {
-    fn of(log: &LogChoice) -> Option<Self> {
+    fn of(log: &LogChoice, next: Option<&NextLogKey>) -> Option<Self> {
         match log {
             LogChoice::None => None,
-            LogChoice::Embedded { data, origin, key, passphrase } => Some(Self {
+            LogChoice::Embedded { data, origin, key, passphrase, frozen } => Some(Self {
                 origin: origin.clone(),
                 data: data.display().to_string(),
                 key: key.to_string(),
                 passphrase: passphrase.as_ref().map(kind),
+                frozen: frozen.iter().map(|data| data.display().to_string()).collect(),
+                next_key: next.map(|next| next.key.to_string()),
                 id: None,
             }),
         }

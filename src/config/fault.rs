@@ -17,12 +17,18 @@ use crate::{
 #[derive(Debug)]
 pub struct ConfigErrors {
     pub(super) mistakes: Vec<Mistake>,
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl ConfigErrors {
     /// In the order in which they were found, which is the order of the files.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
+    }
+
+    /// Every file that was read, or was to be: a change in one of them may mend it.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 }
 

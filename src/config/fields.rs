@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Fault, Mistake, Position,
+    ConfigErrors, Fault, Mistake, Position,
     document::{self, Content, Key, Node},
     fault::Suggestion,
     units,
@@ -14,11 +14,18 @@ use super::{
 pub(super) struct Mistakes {
     file: PathBuf,
     found: Vec<Mistake>,
+    /// What was read for it, or was to be.
+    files: Vec<PathBuf>,
 }
 
 impl Mistakes {
     pub(super) fn in_file(file: &Path) -> Self {
-        Self { file: file.to_owned(), found: Vec::new() }
+        Self { file: file.to_owned(), found: Vec::new(), files: vec![file.to_owned()] }
+    }
+
+    /// Notes a file that is read for this one: a change in it may mend or break what is read.
+    pub(super) fn depend_on(&mut self, files: impl IntoIterator<Item = PathBuf>) {
+        self.files.extend(files);
     }
 
     pub(super) fn file(&self) -> &Path {
@@ -42,8 +49,11 @@ impl Mistakes {
         self.found.is_empty()
     }
 
-    pub(super) fn into_vec(self) -> Vec<Mistake> {
-        self.found
+    /// In the order of the file.
+    pub(super) fn into_errors(self) -> ConfigErrors {
+        let Self { found: mut mistakes, files, .. } = self;
+        mistakes.sort_by_key(|mistake| mistake.at.map(|at| (at.line, at.column)));
+        ConfigErrors { mistakes, files }
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod client_algorithms;
 mod document;
+pub mod edit;
 pub mod effective;
 mod fault;
 mod fields;
@@ -62,6 +63,8 @@ pub struct Config {
     pub authorities: Vec<Authority>,
     /// `log`: always said.
     pub log: LogChoice,
+    /// `log.next`: the key of the shard that will follow, for trust documents only.
+    pub next_log: Option<NextLogKey>,
     /// `audit`: the file of audit lines.
     pub audit: PathBuf,
     /// `client-signing-algorithms`: never empty.
@@ -70,6 +73,10 @@ pub struct Config {
     pub limits: Limits,
     /// Whether development keys are taken, as [`LoadOptions::dev`] said.
     pub dev: bool,
+    /// Every file that a reload reads again, each once or more: this one, the issuer file and what
+    /// it names, chains, keys and passphrases. Not those of TLS, which are followed by themselves,
+    /// nor the log's key, which takes a restart.
+    pub files: Vec<PathBuf>,
     /// SHA-256 over all that these values were read from, private keys and passphrases apart;
     /// `None` if a file went away meanwhile. Two processes with the same one do the same.
     pub files_sha256: Option<[u8; 32]>,
@@ -94,6 +101,15 @@ pub struct Authority {
     pub precertificate_signer: bool,
 }
 
+/// A log key that signs nothing yet.
+#[derive(Debug)]
+pub struct NextLogKey {
+    /// Where it is; paths are resolved.
+    pub key: KeyUri,
+    /// What unlocks it.
+    pub passphrase: Option<PassphraseSource>,
+}
+
 /// Where certificates are logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogChoice {
@@ -107,6 +123,8 @@ pub enum LogChoice {
         key: KeyUri,
         /// What unlocks it.
         passphrase: Option<PassphraseSource>,
+        /// The directories of earlier shards, which take no entries any more; oldest first.
+        frozen: Vec<PathBuf>,
     },
     /// `log: none`, written out: certificates carry no SCT, and common clients refuse them.
     None,
@@ -154,9 +172,18 @@ pub struct LoadOptions {
 /// # Errors
 /// Every mistake in these files.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
-    let mut config = server_file::load(path, options)?;
+    let mut config = server_file::load(path, read_text(path), options)?;
     config.files_sha256 = digest(path, &config).ok();
     Ok(config)
+}
+
+/// As [`load`], with `text` where the file at `path` has, or will have, its own: what would be in
+/// effect if it were written there.
+///
+/// # Errors
+/// Every mistake in it, and in the files that it names.
+pub fn load_text(path: &Path, text: String, options: LoadOptions) -> Result<Config, ConfigErrors> {
+    server_file::load(path, Ok(text), options)
 }
 
 /// The two documents as they stand right after they were read, and the files they name as they were

@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     Authority, Config, ConfigErrors, Fault, IssuerFile, Limits, LoadOptions, LogChoice, Mistake,
-    PassphraseSource, Position, UrlFault, client_algorithms,
+    NextLogKey, PassphraseSource, Position, UrlFault, client_algorithms,
     document::{self, Content, Node},
     fault::Suggestion,
-    fields::{Fields, Located, Mistakes, Spelling, items_of},
-    limits, read_bounded, read_text,
+    fields::{Fields, Located, Mistakes, Spelling, items_of, text_of},
+    limits, read_bounded,
 };
 use crate::{
     api::http::tls::TlsFiles,
@@ -23,28 +23,32 @@ use crate::{
     x509::Certificate,
 };
 
-pub(super) fn load(path: &Path, options: LoadOptions) -> Result<Config, ConfigErrors> {
+/// `text` is what the file at `path` holds, or is to hold.
+pub(super) fn load(
+    path: &Path,
+    text: Result<String, Fault>,
+    options: LoadOptions,
+) -> Result<Config, ConfigErrors> {
     let mut mistakes = Mistakes::in_file(path);
     let mut elsewhere = Vec::new();
-    let root = read_root(path, &mut mistakes);
+    let root = read_root(text, &mut mistakes);
     let config = root.and_then(|root| {
         let directory = path.parent().unwrap_or(Path::new(""));
         let mut reader =
             Reader { directory, options, mistakes: &mut mistakes, elsewhere: &mut elsewhere };
         reader.config(&root)
     });
-    let mut found = mistakes.into_vec();
-    found.sort_by_key(|mistake| mistake.at.map(|at| (at.line, at.column)));
-    found.append(&mut elsewhere);
+    let mut errors = mistakes.into_errors();
+    errors.mistakes.append(&mut elsewhere);
     match config {
-        Some(config) if found.is_empty() => Ok(config),
-        _ => Err(ConfigErrors { mistakes: found }),
+        Some(config) if errors.mistakes.is_empty() => Ok(Config { files: errors.files, ..config }),
+        _ => Err(errors),
     }
 }
 
-/// The document in a file; notes why there is none.
-pub(super) fn read_root(path: &Path, mistakes: &mut Mistakes) -> Option<Node> {
-    let text = read_text(path).map_err(|fault| mistakes.add_for_file(fault)).ok()?;
+/// The document in a text; notes why there is none.
+fn read_root(text: Result<String, Fault>, mistakes: &mut Mistakes) -> Option<Node> {
+    let text = text.map_err(|fault| mistakes.add_for_file(fault)).ok()?;
     match document::read(&text) {
         Ok(Some(root)) => Some(root),
         Ok(None) => {
@@ -79,12 +83,14 @@ impl Reader<'_> {
         let issuers = self.issuers(&mut fields);
         let authorities = self.authorities(&mut fields);
         let log = self.log(&mut fields);
+        let (log, next_log) = log.unzip();
+        let next_log = next_log.flatten();
         let audit = self.path(&mut fields, "audit");
         let client_algorithms = self.client_algorithms(&mut fields);
         let limits = self.limits(&mut fields);
         self.not_built(&mut fields, "policy", "a policy ('policy')");
         fields.refuse_rest(self.mistakes);
-        self.key_roles(authorities.as_deref(), log.as_ref());
+        self.key_roles(authorities.as_deref(), log.as_ref(), next_log.as_ref());
         self.precertificates_are_logged(authorities.as_deref(), log.as_ref());
         let (issuers_path, issuers, profiles) = issuers?;
         Some(Config {
@@ -97,10 +103,12 @@ impl Reader<'_> {
             profiles,
             authorities: authorities?.into_iter().map(|located| located.value).collect(),
             log: log?.value,
+            next_log: next_log.map(|located| located.value),
             audit: audit?,
             client_algorithms: client_algorithms?,
             limits: limits?,
             dev: self.options.dev,
+            files: Vec::new(),
             files_sha256: None,
         })
     }
@@ -165,10 +173,14 @@ impl Reader<'_> {
 
     fn issuers(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<IssuerSettings>, Profiles)> {
         let path = self.path(fields, "issuers")?;
-        let served = IssuerFile::load(&path).and_then(|file| file.for_serving());
+        let served = IssuerFile::load(&path).and_then(|file| {
+            self.mistakes.depend_on(file.files.clone());
+            file.for_serving()
+        });
         match served {
             Ok((settings, profiles)) => Some((path, settings, profiles)),
-            Err(ConfigErrors { mistakes }) => {
+            Err(ConfigErrors { mistakes, files }) => {
+                self.mistakes.depend_on(files);
                 self.elsewhere.extend(mistakes);
                 None
             }
@@ -207,6 +219,11 @@ impl Reader<'_> {
         }
         let precertificate_signer = self.flag(&mut fields, "precertificate-signer");
         fields.refuse_rest(self.mistakes);
+        let key_files = key.iter().filter_map(|key| file_of(&key.value).map(Path::to_owned));
+        self.mistakes.depend_on(key_files);
+        if let Some(Some(PassphraseSource::File(path))) = &passphrase {
+            self.mistakes.depend_on([path.clone()]);
+        }
         let Located { at, value: key } = key?;
         let (chain_path, chain) = chain?;
         let value = Authority {
@@ -258,6 +275,7 @@ impl Reader<'_> {
     fn chain(&mut self, fields: &mut Fields) -> Option<(PathBuf, Vec<Certificate>)> {
         let Located { at, value } = fields.required_text("chain", self.mistakes)?;
         let path = self.directory.join(value);
+        self.mistakes.depend_on([path.clone()]);
         let chain = read_bounded(&path)
             .map_err(|source| Fault::UnreadablePart { path: path.clone(), source })
             .and_then(|pem| {
@@ -286,12 +304,16 @@ impl Reader<'_> {
         self.mistakes.keep(at, parsed).map(Some)
     }
 
-    fn log(&mut self, fields: &mut Fields) -> Option<Located<LogChoice>> {
+    /// The log, and the key of the next one if there is one.
+    fn log(
+        &mut self,
+        fields: &mut Fields,
+    ) -> Option<(Located<LogChoice>, Option<Located<NextLogKey>>)> {
         let hint = "; to run without a log, say so: `log: none`";
         let node = fields.require("log", hint, self.mistakes)?;
         if let Content::Scalar { text, .. } = &*node.content {
             if text == "none" {
-                return Some(Located { at: node.at, value: LogChoice::None });
+                return Some((Located { at: node.at, value: LogChoice::None }, None));
             }
             let expected = "'none', or a mapping with data, origin and key";
             let suggestion = Suggestion(None);
@@ -308,10 +330,33 @@ impl Reader<'_> {
         let origin = self.origin(&mut fields);
         let key = self.key(&mut fields);
         let passphrase = self.passphrase(&mut fields);
+        let frozen = self.frozen(&mut fields);
+        let next = self.next_log(&mut fields);
         fields.refuse_rest(self.mistakes);
         let Located { at, value: key } = key?;
         let (data, origin, passphrase) = (data?, origin?, passphrase?);
-        Some(Located { at, value: LogChoice::Embedded { data, origin, key, passphrase } })
+        let value = LogChoice::Embedded { data, origin, key, passphrase, frozen: frozen? };
+        Some((Located { at, value }, next?))
+    }
+
+    fn frozen(&mut self, fields: &mut Fields) -> Option<Vec<PathBuf>> {
+        let Some(node) = fields.take("frozen", self.mistakes) else { return Some(Vec::new()) };
+        let items = items_of("frozen", &node, self.mistakes)?;
+        let paths = items.iter().map(|item| {
+            let text = text_of("frozen", item, self.mistakes)?;
+            Some(self.directory.join(text.value))
+        });
+        paths.collect()
+    }
+
+    /// The outer `None` is a mistake.
+    fn next_log(&mut self, fields: &mut Fields) -> Option<Option<Located<NextLogKey>>> {
+        let Some(node) = fields.take("next", self.mistakes) else { return Some(None) };
+        let mut fields = Fields::of(&node, "log.next", Spelling::Kebab, self.mistakes)?;
+        let (key, passphrase) = (self.key(&mut fields), self.passphrase(&mut fields));
+        fields.refuse_rest(self.mistakes);
+        let Located { at, value: key } = key?;
+        Some(Some(Located { at, value: NextLogKey { key, passphrase: passphrase? } }))
     }
 
     /// A name of a signed note (C2SP signed-note) that is also a URL without its scheme.
@@ -354,6 +399,7 @@ impl Reader<'_> {
         &mut self,
         authorities: Option<&[Located<Authority>]>,
         log: Option<&Located<LogChoice>>,
+        next_log: Option<&Located<NextLogKey>>,
     ) {
         let mut seen: Vec<(Position, &KeyUri)> = Vec::new();
         let of_authorities =
@@ -362,13 +408,22 @@ impl Reader<'_> {
             LogChoice::Embedded { key, .. } => Some((located.at, key)),
             LogChoice::None => None,
         });
-        for (at, key) in of_authorities.chain(of_log) {
+        let of_next_log = next_log.map(|located| (located.at, &located.value.key));
+        for (at, key) in of_authorities.chain(of_log).chain(of_next_log) {
             if let Some((first, _)) = seen.iter().find(|(_, known)| *known == key) {
                 let fault = Fault::KeyUsedTwice { key: key.to_string(), first_line: first.line };
                 self.mistakes.add(at, fault);
             }
             seen.push((at, key));
         }
+    }
+}
+
+/// The file that a key is opened from, where it is one.
+fn file_of(key: &KeyUri) -> Option<&Path> {
+    match key {
+        KeyUri::File(path) => Some(path),
+        KeyUri::Pkcs11(_) => None,
     }
 }
 

@@ -848,3 +848,33 @@ proptest::proptest! {
         let _outcome = IssuerFile::parse(&text, Path::new("i.yaml"));
     }
 }
+
+#[test]
+fn every_file_that_a_reload_reads_is_named_also_where_it_is_not_there() {
+    let passphrase = "chain: chain.pem\n    passphrase: file:keys/issuing.pass\n";
+    let server = SERVER.replace("chain: chain.pem\n", passphrase);
+    let issuers = format!("{ISSUERS}    jwks: keys.json\n");
+    let directory = directory(&server, &issuers);
+    let path = |name: &str| directory.path().join(name);
+    let sorted = |files: &[PathBuf]| {
+        let mut files = files.to_vec();
+        files.sort();
+        files.dedup();
+        files
+    };
+    let expected = || {
+        let names = ["chain.pem", "issuers.yaml", "keys.json", "keys/issuing.pass"];
+        let more = ["keys/issuing.pem", "mayfly.yaml"];
+        sorted(&names.into_iter().chain(more).map(path).collect::<Vec<_>>())
+    };
+    let errors = load_in(&directory, true).unwrap_err();
+    assert_eq!(sorted(errors.files()), expected());
+    let jwks = r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","kid":"1",
+        "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+    fs::write(path("keys.json"), jwks).unwrap();
+    assert_eq!(sorted(&load_in(&directory, true).unwrap().files), expected());
+    // Nothing but itself can mend what is no document.
+    fs::write(path("mayfly.yaml"), "listen: [").unwrap();
+    assert_eq!(load_in(&directory, true).unwrap_err().files(), [path("mayfly.yaml")]);
+}

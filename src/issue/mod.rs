@@ -182,7 +182,7 @@ impl Service {
     /// so does the audit log.
     pub fn can_issue(&self) -> bool {
         let log_works = self.log.as_ref().is_none_or(|log| log.status().stopped.is_none());
-        let signs = self.generation().ca.signing_at(self.now()).is_ok();
+        let signs = self.generation().ca.signs_at(self.now());
         log_works && signs && self.audit.is_writable()
     }
 

@@ -58,6 +58,11 @@ impl LogKey {
         self.id
     }
 
+    /// DER SubjectPublicKeyInfo.
+    pub(super) fn public_key_der(&self) -> &[u8] {
+        self.signer.public_key_der()
+    }
+
     /// The key's name for messages.
     pub(super) fn name(&self) -> &str {
         self.signer.name()

@@ -18,6 +18,7 @@
 mod core;
 mod entries;
 mod flusher;
+mod frozen;
 mod key;
 mod lock;
 mod open_error;
@@ -46,6 +47,7 @@ use bytes::Bytes;
 use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use frozen::{FinalCheckpoint, FrozenLog};
 pub use open_error::OpenError;
 pub use reader::{ContentKind, ReadAnswer, ReadError};
 pub use stop::StopReason;
@@ -129,6 +131,8 @@ pub struct LogStatus {
 #[derive(Clone, Debug)]
 pub struct Log {
     shared: Arc<Shared>,
+    /// Earlier shards, to be read.
+    frozen: Arc<[FrozenLog]>,
 }
 
 #[derive(Debug)]
@@ -189,6 +193,7 @@ impl Log {
             }
         }
         let lock = DirectoryLock::take(&settings.data)?;
+        frozen::refuse_frozen(&settings.data)?;
         let tiles = Arc::new(FsTiles::open(&tile_directory)?);
         let coordinator = Arc::new(SqliteCoordinator::open(&file, OpenFile::Existing).await?);
         let storage = Storage { key, coordinator, tiles };
@@ -233,7 +238,17 @@ impl Log {
             end.send_replace(true);
         });
         let submissions = RwLock::new(Some(submissions));
-        Ok(Self { shared: Arc::new(Shared { core, submissions, ended }) })
+        let shared = Arc::new(Shared { core, submissions, ended });
+        Ok(Self { shared, frozen: Arc::new([]) })
+    }
+
+    /// The same log, with earlier shards to be read beside it.
+    ///
+    /// # Errors
+    /// Two of them have one key or one origin.
+    pub fn beside(self, frozen: Vec<FrozenLog>) -> Result<Self, OpenError> {
+        frozen::refuse_twins(&self, &frozen)?;
+        Ok(Self { frozen: frozen.into(), ..self })
     }
 
     /// Returns only after the entry is committed (merge delay zero). Whoever drops the future may
@@ -307,13 +322,23 @@ impl Log {
         Ok(())
     }
 
-    /// `path` below the log's prefix: `checkpoint`, `tile/...`, `tile/data/...`, `issuer/...`.
-    /// `None` where nothing is, or can be. Goes on when the log has stopped.
+    /// `path` below the log's prefix: `checkpoint`, `tile/...`, `tile/data/...`, `issuer/...`; or any
+    /// of these behind the id of a shard, this one's included, where it stays for good. `None`
+    /// where nothing is, or can be. Goes on when the log has stopped.
     ///
     /// # Errors
     /// The tile store failed, or gave something that is not a tile.
     pub async fn read(&self, path: &str) -> Result<Option<ReadAnswer>, ReadError> {
-        reader::read(&self.shared.core, path).await
+        let core = &self.shared.core;
+        if let Some((first, rest)) = path.split_once('/') {
+            if first == self.id().to_string() {
+                return reader::read(core, rest).await;
+            }
+            if let Some(shard) = self.frozen.iter().find(|shard| shard.id().to_string() == first) {
+                return shard.read(rest).await;
+            }
+        }
+        reader::read(core, path).await
     }
 
     /// For readiness and metrics.

@@ -149,8 +149,31 @@ pub enum OpenError {
         /// How it shows.
         reason: &'static str,
     },
+    /// It takes no entries any more.
+    #[error(
+        "{path}: this log is frozen and takes no more entries; name its folder under 'frozen', and \
+         begin a new log with another folder, origin and key"
+    )]
+    Frozen {
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// It is to be read as one that takes no entries any more, and it may still take some.
+    #[error("{path}: is not there, so this log is not frozen; freeze it with `mayfly log freeze`")]
+    NotFrozen {
+        /// The file that would say so.
+        path: PathBuf,
+    },
+    /// Two shards with one key or one origin: an SCT, or a checkpoint, could be of either.
+    #[error("two shards of the log have the id {id} or the origin '{origin}': give each its own")]
+    Twins {
+        /// Of one of them.
+        id: String,
+        /// Of one of them.
+        origin: String,
+    },
     /// The log's key did not sign.
-    #[error("the first checkpoint could not be signed")]
+    #[error("the first or final checkpoint could not be signed")]
     Sign(#[source] SignError),
     /// The coordinator failed.
     #[error("the coordinator failed")]

@@ -3,10 +3,11 @@
 //! In: the pair in use. Out: once a second a look at the files; what they hold is used if it is
 //! good, and an alarm is raised if it is not. Knows nothing of what stands in them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinHandle};
 
+use super::follow::looks;
 use crate::{
     api::http::tls::{Pair, Tls, TlsError},
     audit::Event,
@@ -47,7 +48,7 @@ impl Certificate {
 }
 
 async fn watch(tls: Arc<Tls>, records: Records, clock: Arc<dyn Clock>) {
-    let mut looks = tokio::time::interval(BETWEEN_LOOKS);
+    let mut looks = looks();
     loop {
         looks.tick().await;
         let (tls, now) = (Arc::clone(&tls), clock.now());
@@ -84,6 +85,3 @@ fn tell(
         tracing::error!(%error, "the audit log takes no lines");
     }
 }
-
-/// Two small files in the page cache: some 20 us of work.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

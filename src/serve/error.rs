@@ -79,3 +79,21 @@ pub enum StartError {
     #[error(transparent)]
     Issuers(#[from] IssuerTableError),
 }
+
+impl StartError {
+    /// Whether the same configuration may be good at another time, without a change in its files: a
+    /// key service is back, a certificate is valid.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // A token counts wrong PINs and locks itself: it is asked only when somebody wants it.
+            // Of a key file, as of a passphrase, only a change helps, and that is seen.
+            Self::Key(OpenKeyError::File(_) | OpenKeyError::Pkcs11(_)) => false,
+            Self::Passphrase(_) => false,
+            Self::Chain { .. } | Self::Ca(_) => true,
+            Self::LogIssuers(_) | Self::Audit(_) | Self::Tls(_) => true,
+            Self::PrecertSigner { .. } | Self::Randomness => true,
+            Self::Bind { .. } | Self::NeedsRestart { .. } | Self::Authorities(_) => false,
+            Self::Development(_) | Self::Log(_) | Self::Issuers(_) => false,
+        }
+    }
+}

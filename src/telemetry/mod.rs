@@ -9,6 +9,7 @@ mod process;
 pub mod scrape;
 
 use std::{
+    error::Error,
     fmt,
     io::{self, IsTerminal},
 };
@@ -63,6 +64,21 @@ pub fn install() {
     } else {
         builder.json().flatten_event(true).try_init()
     };
+}
+
+/// What, then why: each cause once, also where a text already repeats its cause.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let why = error.to_string();
+        if !text.ends_with(&why) {
+            text.push_str(": ");
+            text.push_str(&why);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

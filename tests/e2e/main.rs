@@ -25,3 +25,4 @@ mod login;
 mod metrics;
 mod python;
 mod refusals;
+mod rotation;

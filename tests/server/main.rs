@@ -12,10 +12,12 @@
 
 mod attacks;
 mod certificate;
+mod chains;
 mod client_algorithms;
 mod connections;
 mod every_route;
 mod faults;
+mod followed;
 mod golden;
 mod grpc;
 mod hostile;
@@ -28,8 +30,10 @@ mod precertificates;
 mod process;
 mod refusals;
 mod reload;
+mod rotation;
 mod routes;
 mod secrecy;
+mod shards;
 mod tls;
 mod token;
 mod unlogged;

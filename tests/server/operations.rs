@@ -12,7 +12,7 @@ use crate::{
     world::{Answer, EMAIL_ISSUER, World, answer, load},
 };
 
-async fn private(world: &World, path: &str) -> Answer {
+pub(crate) async fn private(world: &World, path: &str) -> Answer {
     let address = world.running.private_address().unwrap();
     answer(world.client.get(format!("http://{address}{path}"))).await
 }

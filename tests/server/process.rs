@@ -156,6 +156,27 @@ async fn nt_65_hang_up_reloads_and_a_bad_file_keeps_the_old_and_alarms() {
 }
 
 #[tokio::test]
+async fn nt_65_a_process_that_nobody_signals_follows_its_files() {
+    let mut process = Process::start("", |yaml| yaml).await;
+    let before = process.issue().await.chain();
+    let yaml = process.folder.path().join("mayfly.yaml");
+    fs::write(&yaml, "listen: [").unwrap();
+    let alarm = |process: &mut Process| process.stderr().contains("configuration not reloaded");
+    process.wait_for("the alarm", alarm).await;
+    let algorithm = mayfly::keys::SignatureAlgorithm::EcdsaP256Sha256;
+    write_authority(process.folder.path(), "next", algorithm).await;
+    // As editors and `ca rotate` do it.
+    let beside = process.folder.path().join(".mayfly.yaml.new");
+    fs::write(&beside, mayfly_yaml("next", "")).unwrap();
+    fs::rename(beside, yaml).unwrap();
+    let reloaded = |process: &mut Process| process.stderr().contains("its files changed");
+    process.wait_for("the reload", reloaded).await;
+    let good = |process: &mut Process| reloads(process).last().unwrap()["error"].is_null();
+    process.wait_for("the good reload", good).await;
+    assert_ne!(process.issue().await.chain()[1].der(), before[1].der());
+}
+
+#[tokio::test]
 async fn nt_58_running_without_a_log_is_said_loudly_and_no_log_is_trusted() {
     let process = Process::start("", without_log).await;
     assert_eq!(process.issue().await.chain().len(), 3);

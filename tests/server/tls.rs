@@ -182,6 +182,8 @@ async fn nt_63_a_bad_pair_keeps_the_old_one_and_is_told_once() {
     for (index, (what, pair)) in bad.iter().enumerate() {
         swap(&world.path("tls"), &format!("..bad{index}"), pair);
         eventually(what, async || failed_reloads(&world) == index + 1).await;
+        let warning = tls_warning(&world).await;
+        assert!(warning.is_some_and(|text| text.contains("its files was refused: tls:")), "{what}");
         assert!(proves_itself_with(&world, &old).await, "{what}");
     }
     fs::remove_file(world.path("tls/tls.key")).unwrap();
@@ -194,6 +196,17 @@ async fn nt_63_a_bad_pair_keeps_the_old_one_and_is_told_once() {
     symlink("..data/tls.key", world.path("tls/tls.key")).unwrap();
     swap(&world.path("tls"), "..good", &other);
     eventually("a good one", async || proves_itself_with(&world, &other).await).await;
+    assert_eq!(tls_warning(&world).await, None);
+}
+
+/// What readiness says of the certificate.
+async fn tls_warning(world: &World) -> Option<String> {
+    let address = world.running.private_address().unwrap();
+    let ready = reqwest::get(format!("http://{address}/readyz")).await.unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+    let warnings = ready["warnings"].as_array().unwrap();
+    let of_tls = warnings.iter().find(|warning| warning["part"] == "tls");
+    of_tls.map(|warning| warning["reason"].as_str().unwrap().to_owned())
 }
 
 #[tokio::test]

@@ -189,19 +189,30 @@ pub(crate) fn signing_request(token: &str, challenge: &str) -> Value {
 
 /// `NAME.pem` and `NAME-chain.pem` in `folder`.
 pub(crate) async fn write_authority(folder: &Path, name: &str, algorithm: SignatureAlgorithm) {
+    write_authority_for(folder, name, algorithm, 20 * 86_400).await;
+}
+
+/// As [`write_authority`], valid for so long from a minute ago.
+pub(crate) async fn write_authority_for(
+    folder: &Path,
+    name: &str,
+    algorithm: SignatureAlgorithm,
+    lifetime_seconds: u64,
+) {
     let now = SystemClock.now().minus_ms(60_000);
     let root_key = keys::file::generate(algorithm).unwrap();
     let key = keys::file::generate(algorithm).unwrap();
-    let new = |common_name, days: u64| ceremony::NewCa {
+    let new = |common_name, lifetime_seconds| ceremony::NewCa {
         organization: "Test",
         common_name,
         now,
-        lifetime_seconds: days * 86_400,
+        lifetime_seconds,
         serial: random_serial(),
     };
-    let root = ceremony::create_root(&*root_key.signer, &new("Test Root", 30)).await.unwrap();
+    let root = new("Test Root", 30 * 86_400);
+    let root = ceremony::create_root(&*root_key.signer, &root).await.unwrap();
     let common_name = format!("Test {name}");
-    let new = new(&common_name, 20);
+    let new = new(&common_name, lifetime_seconds);
     let made = ceremony::create_intermediate(&root, &*root_key.signer, &*key.signer, &new);
     let issuing = made.await.unwrap();
     key.write_new(&folder.join(format!("{name}.pem"))).unwrap();

@@ -5,7 +5,7 @@
 //! the connections, nor of who asks it to look again.
 
 use std::{
-    fs, io,
+    io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{
@@ -14,8 +14,7 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{Context, SHA256};
+use arc_swap::{ArcSwap, ArcSwapOption};
 use der::Decode as _;
 use rustls::{
     ServerConfig,
@@ -33,6 +32,7 @@ use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
 use zeroize::Zeroizing;
 
 use crate::{
+    files::{Fingerprint, Snapshot, Watch},
     time::Timestamp,
     x509::{Certificate, certificate::CertificateError},
 };
@@ -46,13 +46,19 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+impl TlsFiles {
+    fn paths(&self) -> [&Path; 2] {
+        [&self.cert, &self.key]
+    }
+}
+
 /// A certificate and key that belong together, ready for use.
 #[derive(Debug)]
 pub struct Pair {
     certified: Arc<CertifiedKey>,
     names: Vec<String>,
     valid_until: Timestamp,
-    seen: Seen,
+    fingerprint: Fingerprint,
 }
 
 impl Pair {
@@ -81,10 +87,11 @@ pub struct Tls {
     files: TlsFiles,
     in_use: Arc<InUse>,
     config: Arc<ServerConfig>,
-    /// What the files held at the last look.
-    seen: Mutex<Seen>,
+    watch: Mutex<Watch>,
     /// Of the certificate in use; milliseconds since 1970.
     valid_until_ms: AtomicU64,
+    /// Why what the files hold is not in use, if so.
+    refusal: ArcSwapOption<String>,
 }
 
 impl Tls {
@@ -94,7 +101,8 @@ impl Tls {
     /// As for [`Tls::load`].
     pub fn open(files: TlsFiles, now: Timestamp) -> Result<Self, TlsError> {
         let pair = Pair::read(&files, now)?;
-        let (seen, valid_until) = (Mutex::new(pair.seen), pair.valid_until.unix_ms());
+        let watch = Mutex::new(Watch::from(pair.fingerprint));
+        let valid_until_ms = AtomicU64::new(pair.valid_until.unix_ms());
         let in_use = Arc::new(InUse(ArcSwap::new(pair.certified)));
         let versions = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13, &TLS12]);
@@ -103,8 +111,8 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&in_use) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let valid_until_ms = AtomicU64::new(valid_until);
-        Ok(Self { files, in_use, config: Arc::new(config), seen, valid_until_ms })
+        let (config, refusal) = (Arc::new(config), ArcSwapOption::empty());
+        Ok(Self { files, in_use, config, watch, valid_until_ms, refusal })
     }
 
     /// Accepts connections, each with the pair in use at its time.
@@ -123,9 +131,15 @@ impl Tls {
 
     /// Uses another pair for the connections that come.
     pub fn replace(&self, pair: Pair) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = pair.seen;
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Watch::from(pair.fingerprint);
         self.valid_until_ms.store(pair.valid_until.unix_ms(), Ordering::Relaxed);
         self.in_use.0.store(pair.certified);
+        self.refusal.store(None);
+    }
+
+    /// Why what the files held at their last change is not in use, if so.
+    pub fn refusal(&self) -> Option<Arc<String>> {
+        self.refusal.load_full()
     }
 
     /// The last second of the certificate in use.
@@ -133,23 +147,19 @@ impl Tls {
         Timestamp::from_unix_ms(self.valid_until_ms.load(Ordering::Relaxed))
     }
 
-    /// Looks at the files, and uses what they hold if that changed since the last look; `None` if
-    /// it did not. The file system is asked for contents, not for times or events: neither tells
-    /// of every way in which files are replaced, such as the symbolic links of Kubernetes.
+    /// Looks at the files, and uses what they hold if that changed and has settled; `None` if it did
+    /// not.
     ///
     /// # Errors
     /// What changed is not good. Told once for each change, not at each look.
     pub fn look(&self, now: Timestamp) -> Result<Option<Timestamp>, TlsError> {
-        let texts = Texts::read(&self.files);
-        let seen = texts.as_ref().map_or(Seen::Unreadable, Texts::seen);
-        {
-            let mut last = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *last == seen {
-                return Ok(None);
-            }
-            *last = seen;
+        let found = Snapshot::of(&self.files.paths()).fingerprint();
+        if !self.watch.lock().unwrap_or_else(PoisonError::into_inner).look(found) {
+            return Ok(None);
         }
-        let pair = texts?.pair(&self.files, now)?;
+        let loaded = self.load(now);
+        let refused = |error: &TlsError| self.refusal.store(Some(Arc::new(error.to_string())));
+        let pair = loaded.inspect_err(refused)?;
         let valid_until = pair.valid_until;
         self.replace(pair);
         Ok(Some(valid_until))
@@ -165,54 +175,23 @@ impl ResolvesServerCert for InUse {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    Unreadable,
-    Sha256([u8; 32]),
-}
-
 /// What stands in the two files.
-#[derive(PartialEq, Eq)]
 struct Texts {
-    cert: Vec<u8>,
+    cert: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
+    fingerprint: Fingerprint,
 }
 
 impl Texts {
-    /// Reads until nothing changes, so that a swap in between does not pair the old certificate
-    /// with the new key.
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let mut texts = Self::read_once(files)?;
-        for _ in 0..READINGS {
-            let again = Self::read_once(files)?;
-            if again == texts {
-                break;
-            }
-            texts = again;
-        }
-        Ok(texts)
-    }
-
-    fn read_once(files: &TlsFiles) -> Result<Self, TlsError> {
-        let read = |path: &Path| {
-            let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
-            let length = fs::metadata(path).map_err(unreadable)?.len();
-            if length > FILE_LIMIT_BYTES {
-                return Err(unreadable(io::Error::from(io::ErrorKind::FileTooLarge)));
-            }
-            fs::read(path).map_err(unreadable)
-        };
-        Ok(Self { cert: read(&files.cert)?, key: Zeroizing::new(read(&files.key)?) })
-    }
-
-    fn seen(&self) -> Seen {
-        let mut digest = Context::new(&SHA256);
-        digest.update(&(self.cert.len() as u64).to_be_bytes());
-        digest.update(&self.cert);
-        digest.update(&self.key);
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(digest.finish().as_ref());
-        Seen::Sha256(sha256)
+        let snapshot = Snapshot::of(&files.paths());
+        let fingerprint = snapshot.fingerprint();
+        let read = files.paths().into_iter().zip(snapshot.into_contents()).map(|(path, read)| {
+            read.map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+        });
+        let mut texts = read.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut next = || texts.next().unwrap_or_default();
+        Ok(Self { cert: next(), key: next(), fingerprint })
     }
 
     fn pair(&self, files: &TlsFiles, now: Timestamp) -> Result<Pair, TlsError> {
@@ -234,7 +213,8 @@ impl Texts {
         let certified = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|source| TlsError::NoPair { cert: path(), key: files.key.clone(), source })?;
         let (names, valid_until) = (names(server.der()), server.not_after());
-        Ok(Pair { certified: Arc::new(certified), names, valid_until, seen: self.seen() })
+        let fingerprint = self.fingerprint;
+        Ok(Pair { certified: Arc::new(certified), names, valid_until, fingerprint })
     }
 }
 
@@ -310,7 +290,3 @@ pub enum TlsError {
         source: rustls::Error,
     },
 }
-
-/// Of one look, beyond the first.
-const READINGS: usize = 3;
-const FILE_LIMIT_BYTES: u64 = 1 << 20;

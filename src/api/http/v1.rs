@@ -3,7 +3,7 @@
 //! In: JSON with the key as bytes, the token in the header. Out: PEM, and 201 for a certificate.
 //! There is no `SCT` header: it belongs to a detached SCT, and ours stands in the certificate.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{Extension, body::Body, extract::State, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -22,6 +22,7 @@ use crate::{
     issue,
     proof::Possession,
     telemetry::RequestId,
+    x509::Certificate,
 };
 
 pub(super) async fn signing_cert(
@@ -45,7 +46,10 @@ pub(super) async fn signing_cert(
 pub(super) async fn root_cert(State(entry): State<Arc<Entry>>) -> Response {
     let generation = entry.service.generation();
     let trusted = generation.ca.trusted_at(entry.service.now());
-    pem(trusted.iter().flat_map(|chain| chain.iter()).map(|certificate| certificate.pem()))
+    // Authorities commonly share a root, and here are no chains, only certificates (NT-47).
+    let mut seen = HashSet::new();
+    let certificates = trusted.into_iter().flatten().map(Certificate::pem);
+    pem(certificates.filter(|pem| seen.insert(*pem)))
 }
 
 /// Certificates as the reference writes them: one newline between two, none at the end.

@@ -351,7 +351,7 @@ fn no(error: CeremonyError) -> CliError {
 }
 
 /// `10y`, `3650d` or `12h` in seconds.
-fn lifetime_seconds(text: &str) -> Result<u64, String> {
+pub(super) fn lifetime_seconds(text: &str) -> Result<u64, String> {
     let expected = || "expected a number and y, d or h, such as 10y or 90d".to_owned();
     let (number, unit_seconds) = [("y", 365 * DAY_SECONDS), ("d", DAY_SECONDS), ("h", 3600)]
         .into_iter()

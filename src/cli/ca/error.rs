@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     ca::{ChainError, ceremony::CeremonyError},
+    config::edit::EditError,
     keys::file::{EncryptKeyError, GenerateKeyError},
     serve::StartError,
     x509::csr::CsrError,
@@ -60,6 +61,21 @@ pub enum CaCommandError {
         /// How many faults.
         count: usize,
     },
+    /// The configuration is not written so that an authority can be added to it.
+    #[error("add the authority to {} by hand", path.display())]
+    ByHand {
+        /// The configuration.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: EditError,
+    },
+    /// Somebody else wrote to the configuration meanwhile.
+    #[error("{} changed while it was worked on: nothing was written, try again", path.display())]
+    ChangedMeanwhile {
+        /// The configuration.
+        path: PathBuf,
+    },
     /// The plan should not be put into effect; each mistake was told.
     #[error("the plan has mistakes (see above)")]
     Plan {
@@ -76,6 +92,7 @@ impl CaCommandError {
             Self::Ceremony(_) | Self::IssuerChain { .. } | Self::Request { .. } => true,
             Self::Chain { .. } | Self::Plan { .. } => true,
             Self::PassphraseSource | Self::NewKeyElsewhere => true,
+            Self::ByHand { .. } | Self::ChangedMeanwhile { .. } => false,
             Self::Key { .. } | Self::Generate(_) | Self::Encrypt(_) | Self::Randomness => false,
         }
     }

@@ -8,6 +8,7 @@ mod create;
 mod error;
 mod new_files;
 mod plan;
+mod rotate;
 mod show;
 mod verify;
 
@@ -45,6 +46,7 @@ enum CaCommand {
     Show(show::ShowArguments),
     Verify(verify::VerifyArguments),
     Plan(plan::PlanArguments),
+    Rotate(rotate::RotateArguments),
 }
 
 /// Runs the command.
@@ -61,6 +63,7 @@ pub async fn run(
         CaCommand::Show(arguments) => show::run(&arguments, clock.now(), out),
         CaCommand::Verify(arguments) => verify::run(&arguments, clock.now(), out).await,
         CaCommand::Plan(arguments) => plan::run(&arguments, clock.now(), out),
+        CaCommand::Rotate(arguments) => rotate::run(&arguments, clock.now(), out).await,
     }
 }
 

@@ -57,15 +57,15 @@ pub(super) fn run(
 }
 
 /// A plan with the names that stand in the configuration.
-struct Told<'a> {
-    authorities: &'a [Authority],
-    planned: &'a [Planned<'a>],
-    plan: &'a Plan,
-    at: Timestamp,
+pub(super) struct Told<'a> {
+    pub(super) authorities: &'a [Authority],
+    pub(super) planned: &'a [Planned<'a>],
+    pub(super) plan: &'a Plan,
+    pub(super) at: Timestamp,
 }
 
 impl Told<'_> {
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let mut text = String::new();
         for (index, authority) in self.authorities.iter().enumerate() {
             let phase = self.planned.get(index).map_or("", |one| phase_name(one.phase_at(self.at)));
@@ -94,7 +94,7 @@ impl Told<'_> {
         text
     }
 
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let authorities = self.authorities.iter().enumerate().map(|(index, authority)| {
             let planned = self.planned.get(index);
             json!({

@@ -158,11 +158,12 @@ impl Reader<'_> {
     }
 
     /// A JWKS document, or the path of one. What its keys are good for is for `oidc` to say.
-    fn key_set(&self, text: String) -> Result<Vec<u8>, Fault> {
+    fn key_set(&mut self, text: String) -> Result<Vec<u8>, Fault> {
         let json = if text.trim_start().starts_with('{') {
             text.into_bytes()
         } else {
             let path = self.mistakes.file().parent().unwrap_or(Path::new("")).join(text);
+            self.mistakes.depend_on([path.clone()]);
             read_bounded(&path).map_err(|source| Fault::UnreadablePart { path, source })?
         };
         let document: serde_json::Value =

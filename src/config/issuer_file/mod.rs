@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    ConfigErrors, Fault, Mistake, Position,
+    ConfigErrors, Fault, Position,
     document::{self, Node},
     fields::{Fields, Mistakes, Spelling},
     read_text,
@@ -33,6 +33,8 @@ use crate::{
 pub struct IssuerFile {
     /// The file's path, for messages.
     pub path: PathBuf,
+    /// It, and every file that was read for it.
+    pub files: Vec<PathBuf>,
     /// All entries: `oidc-issuers`, then `meta-issuers`, each in the order of the file.
     pub issuers: Vec<Issuer>,
 }
@@ -59,8 +61,9 @@ impl IssuerFile {
         match read_text(path) {
             Ok(text) => Self::parse(&text, path),
             Err(fault) => {
-                let file = path.to_owned();
-                Err(ConfigErrors { mistakes: vec![Mistake { file, at: None, fault }] })
+                let mut mistakes = Mistakes::in_file(path);
+                mistakes.add_for_file(fault);
+                Err(mistakes.into_errors())
             }
         }
     }
@@ -83,12 +86,11 @@ impl IssuerFile {
                 Vec::new()
             }
         };
-        let mut mistakes = mistakes.into_vec();
-        if mistakes.is_empty() {
-            return Ok(Self { path: path.to_owned(), issuers });
+        let errors = mistakes.into_errors();
+        if errors.mistakes.is_empty() {
+            return Ok(Self { path: path.to_owned(), files: errors.files, issuers });
         }
-        mistakes.sort_by_key(|mistake| mistake.at.map(|at| (at.line, at.column)));
-        Err(ConfigErrors { mistakes })
+        Err(errors)
     }
 
     /// What serving these issuers needs.
@@ -98,6 +100,7 @@ impl IssuerFile {
     /// usable key.
     pub fn for_serving(self) -> Result<(Vec<IssuerSettings>, Profiles), ConfigErrors> {
         let mut mistakes = Mistakes::in_file(&self.path);
+        mistakes.depend_on(self.files);
         let mut positions = HashMap::new();
         let mut settings = Vec::new();
         let mut profiles = Vec::new();
@@ -112,9 +115,8 @@ impl IssuerFile {
             let at = positions.get(name_of(&source)).copied().unwrap_or(Position::START);
             mistakes.add(at, Fault::IssuerTable { source });
         }
-        let mistakes = mistakes.into_vec();
         if !mistakes.is_empty() {
-            return Err(ConfigErrors { mistakes });
+            return Err(mistakes.into_errors());
         }
         Ok((settings, Profiles::new(profiles)))
     }

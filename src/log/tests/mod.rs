@@ -3,6 +3,7 @@
 mod behaviour;
 pub(crate) mod doubles;
 mod faults;
+mod frozen;
 mod random;
 mod storage;
 

@@ -13,7 +13,7 @@ use crate::log::{
     witness::{FILE as WITNESS_FILE, Witness},
 };
 
-fn settings(data: &Path, signer: &Arc<TestSigner>) -> LogSettings {
+pub(super) fn settings(data: &Path, signer: &Arc<TestSigner>) -> LogSettings {
     LogSettings {
         data: data.to_owned(),
         origin: super::ORIGIN.to_owned(),
@@ -23,7 +23,7 @@ fn settings(data: &Path, signer: &Arc<TestSigner>) -> LogSettings {
 }
 
 /// A log of `count` entries in a fresh directory, shut down.
-async fn log_of(count: u32) -> (tempfile::TempDir, Arc<TestSigner>, Promises) {
+pub(super) async fn log_of(count: u32) -> (tempfile::TempDir, Arc<TestSigner>, Promises) {
     let directory = tempfile::tempdir().unwrap();
     let signer = Arc::new(TestSigner::new());
     Log::init(&settings(directory.path(), &signer)).await.unwrap();
@@ -36,16 +36,16 @@ async fn log_of(count: u32) -> (tempfile::TempDir, Arc<TestSigner>, Promises) {
     (directory, signer, promises)
 }
 
-async fn refusal(directory: &Path, signer: &Arc<TestSigner>) -> OpenError {
+pub(super) async fn refusal(directory: &Path, signer: &Arc<TestSigner>) -> OpenError {
     Log::open(settings(directory, signer)).await.expect_err("must be refused")
 }
 
-fn sql(directory: &Path, statement: &str) {
+pub(super) fn sql(directory: &Path, statement: &str) {
     let file = rusqlite::Connection::open(directory.join(FILE)).unwrap();
     assert!(file.execute(statement, []).unwrap() > 0);
 }
 
-fn flip_byte(path: &Path, at: usize) {
+pub(super) fn flip_byte(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();

@@ -118,7 +118,10 @@ impl Troubles {
         }
     }
 
-    fn tls(&mut self, valid_until: Timestamp, now: Timestamp) {
+    fn tls(&mut self, valid_until: Timestamp, refusal: Option<&str>, now: Timestamp) {
+        if let Some(error) = refusal {
+            self.warn("tls", format!("the last change of its files was refused: {error}"));
+        }
         if now > valid_until {
             self.fail("tls", format!("the certificate was valid until {valid_until}"));
         } else if valid_until.ms_since(now) < TLS_WARNING_MS {
@@ -152,13 +155,21 @@ impl Readiness {
         }
         let authorities = generation.ca.authorities();
         troubles.authorities(authorities, now);
+        if troubles.failing.is_empty() && !generation.ca.signs_at(now) {
+            let reason = "the chain of the one that signs ends within ten minutes, so nothing can be \
+                          signed";
+            troubles.fail("authorities", reason);
+        }
         let log = service.log().map(|log| log.status()).inspect(|status| troubles.log(status));
         let writable = service.audit().is_writable();
         if !writable {
             troubles.fail("audit", "the audit log could not be written, so nothing is issued");
         }
-        let tls = tls.as_ref().map(|tls| tls.valid_until());
-        let tls = tls.inspect(|valid_until| troubles.tls(*valid_until, now));
+        let tls = tls.as_ref().map(|tls| {
+            let refusal = tls.refusal();
+            troubles.tls(tls.valid_until(), refusal.as_ref().map(|text| text.as_str()), now);
+            tls.valid_until()
+        });
         let issuers = generation.issuers.status();
         issuers.iter().for_each(|status| troubles.issuer(status));
         if let Some(error) = in_effect.refusal() {

@@ -35,12 +35,23 @@ fn an_issuer_that_cannot_be_asked_is_a_warning_and_never_a_failure() {
 fn a_certificate_of_the_port_that_ended_fails_and_one_that_ends_soon_warns() {
     let tls = |valid_until| {
         let mut troubles = Troubles::default();
-        troubles.tls(valid_until, NOW);
+        troubles.tls(valid_until, None, NOW);
         (troubles.failing.len(), troubles.warnings.len())
     };
     assert_eq!(tls(NOW.minus_ms(1)), (1, 0));
     assert_eq!(tls(NOW.plus_ms(TLS_WARNING_MS - 1)), (0, 1));
     assert_eq!(tls(NOW.plus_ms(TLS_WARNING_MS)), (0, 0));
+}
+
+/// The port still serves with the one before.
+#[test]
+fn a_renewal_of_the_ports_certificate_that_was_refused_is_a_warning_with_its_reason() {
+    let mut troubles = Troubles::default();
+    troubles.tls(NOW.plus_ms(TLS_WARNING_MS), Some("tls: x is not the key of y"), NOW);
+    assert_eq!(troubles.failing, []);
+    let [Trouble { part, reason }] = &troubles.warnings[..] else { panic!("{troubles:?}") };
+    assert_eq!(part, "tls");
+    assert!(reason.ends_with("refused: tls: x is not the key of y"), "{reason}");
 }
 
 #[test]
