@@ -14,7 +14,7 @@ use tokio::{
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     /// Sent first.
-    begin: fn() -> Vec<u8>,
+    pub(crate) begin: fn() -> Vec<u8>,
     /// Then this, again and again.
     pub(crate) again: fn(u32) -> Vec<u8>,
     /// The pause after each, where the attack does not live on its speed.
@@ -71,12 +71,6 @@ const fn fast(name: &'static str, begin: fn() -> Vec<u8>, again: fn(u32) -> Vec<
 }
 
 impl Attack {
-    /// What it sends at once.
-    #[cfg(test)]
-    pub(crate) fn opening(&self) -> Vec<u8> {
-        [(self.begin)(), (self.again)(0)].concat()
-    }
-
     /// Goes on until the server ends it.
     ///
     /// # Errors
