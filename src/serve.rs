@@ -361,8 +361,8 @@ pub async fn open_key(
 ) -> Result<Arc<dyn Signer>, StartError> {
     let passphrase = passphrase.map(PassphraseSource::read).transpose()?;
     let signer = match uri {
-        KeyUri::File(_) => keys::open(uri, passphrase.as_ref()).await?,
-        KeyUri::Pkcs11(_) => {
+        KeyUri::File(_) | KeyUri::Wrapped(_) => keys::open(uri, passphrase.as_ref()).await?,
+        KeyUri::Pkcs11(_) | KeyUri::AwsKms(_) => {
             let series = metrics.key(&uri.to_string());
             keys::open_counted(uri, passphrase.as_ref(), series).await?
         }

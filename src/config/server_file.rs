@@ -423,7 +423,8 @@ impl Reader<'_> {
 fn file_of(key: &KeyUri) -> Option<&Path> {
     match key {
         KeyUri::File(path) => Some(path),
-        KeyUri::Pkcs11(_) => None,
+        KeyUri::Wrapped(uri) => Some(&uri.path),
+        KeyUri::Pkcs11(_) | KeyUri::AwsKms(_) => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use const_oid::{ObjectIdentifier, db::rfc5912};
 use der::{Decode, Encode, asn1::UintRef};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 
 use crate::{
     secret::Secret,
@@ -14,6 +14,7 @@ use crate::{
     x509::{ClientKeyAlgorithm, PublicKey, public_key::KeyError},
 };
 
+pub mod aws_kms;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod dev;
@@ -21,6 +22,7 @@ pub mod file;
 pub mod pkcs11;
 pub mod remote;
 mod uri;
+pub mod wrapped;
 
 pub use uri::{KeyUri, KeyUriError};
 
@@ -168,6 +170,9 @@ pub async fn open_counted(
     match uri {
         KeyUri::File(path) => Ok(file::open(path, passphrase)?),
         KeyUri::Pkcs11(uri) => Ok(pkcs11::open(uri, passphrase, series).await?),
+        // Boxed, or the futures of SDKs are part of all that open keys: the compiler gives up.
+        KeyUri::AwsKms(uri) => Ok(aws_kms::open(uri, passphrase, series).boxed().await?),
+        KeyUri::Wrapped(uri) => Ok(wrapped::open(uri, passphrase).boxed().await?),
     }
 }
 
@@ -178,6 +183,10 @@ pub enum OpenKeyError {
     File(#[from] file::OpenKeyError),
     #[error(transparent)]
     Pkcs11(#[from] pkcs11::OpenTokenKeyError),
+    #[error(transparent)]
+    AwsKms(#[from] aws_kms::OpenAwsKeyError),
+    #[error(transparent)]
+    Wrapped(#[from] wrapped::OpenWrappedKeyError),
 }
 
 /// Why a key did not sign.

@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{self, Digest};
 use futures_util::future::BoxFuture;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use super::{SignError, SignatureAlgorithm, Signer, VerifyingKey, ecdsa_der_of_raw};
@@ -87,6 +87,46 @@ impl Default for RemoteBounds {
             failures: 10,
             rest: Duration::from_secs(2),
         }
+    }
+}
+
+impl RemoteBounds {
+    /// `base`, twice as long for each attempt after the first, less up to half of it.
+    fn pause(base: Duration, attempt: u32, jitter: &Jitter) -> Duration {
+        let longest = base.saturating_mul(1 << attempt.saturating_sub(1).min(8));
+        longest - longest.mul_f64(f64::from(jitter()) / 512.0)
+    }
+}
+
+/// Asks what is asked to open a key, again where that may help: a service that is busy for a moment
+/// keeps no server from starting. Who calls sees to a deadline for all of it.
+///
+/// # Errors
+/// What the last attempt ended with.
+pub async fn persistently<T, F>(
+    bounds: &RemoteBounds,
+    jitter: &Jitter,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let mut attempt = 1;
+    loop {
+        let fault = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(fault) => fault,
+        };
+        let base = match fault.kind {
+            FaultKind::Transient => bounds.pause,
+            FaultKind::Throttled => bounds.throttled_pause,
+            FaultKind::Unauthorized | FaultKind::Permanent => return Err(fault),
+        };
+        if attempt == bounds.attempts {
+            return Err(fault);
+        }
+        sleep(RemoteBounds::pause(base, attempt, jitter)).await;
+        attempt += 1;
     }
 }
 
@@ -202,8 +242,7 @@ impl<B: Backend> Remote<B> {
             // thing.
             Failure::BadSignature | Failure::Crowded | Failure::LeftAlone => return None,
         };
-        let longest = pause.saturating_mul(1 << attempt.saturating_sub(1).min(8));
-        Some(longest - longest.mul_f64(f64::from((self.jitter)()) / 512.0))
+        Some(RemoteBounds::pause(pause, attempt, &self.jitter))
     }
 
     fn error_of(&self, failure: Failure) -> SignError {

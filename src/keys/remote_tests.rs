@@ -289,6 +289,28 @@ async fn an_abandoned_probe_does_not_keep_the_circuit_open_for_ever() {
     remote.sign(b"m").await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_opens_a_key_is_asked_again_only_where_that_may_help() {
+    let outcome = |kind, good_at: u32| async move {
+        let asked = std::cell::Cell::new(0);
+        let answer = persistently(&bounds(), &random_jitter(), || {
+            asked.set(asked.get() + 1);
+            let fault = Fault { kind, operation: "Open", code: "Sick".to_owned() };
+            std::future::ready(if asked.get() == good_at { Ok(()) } else { Err(fault) })
+        })
+        .await;
+        (answer.is_ok(), asked.get())
+    };
+    let attempts = bounds().attempts;
+    for kind in [FaultKind::Transient, FaultKind::Throttled] {
+        assert_eq!(outcome(kind, 2).await, (true, 2));
+        assert_eq!(outcome(kind, 0).await, (false, attempts));
+    }
+    for kind in [FaultKind::Unauthorized, FaultKind::Permanent] {
+        assert_eq!(outcome(kind, 2).await, (false, 1));
+    }
+}
+
 #[test]
 fn a_raw_signature_becomes_der_and_what_is_none_does_not() {
     let raw = [&[0; 31][..], &[5], &[0xff; 32]].concat();

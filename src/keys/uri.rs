@@ -9,7 +9,11 @@ use std::{
     str::FromStr,
 };
 
-use super::pkcs11::{Pkcs11Uri, Pkcs11UriError};
+use super::{
+    aws_kms::{AwsKmsUri, AwsKmsUriError},
+    pkcs11::{Pkcs11Uri, Pkcs11UriError},
+    wrapped::{WrappedUri, WrappedUriError},
+};
 
 /// Where a private key lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub enum KeyUri {
     File(PathBuf),
     /// `pkcs11:…`: in an HSM or other token, see [`super::pkcs11`].
     Pkcs11(Box<Pkcs11Uri>),
+    /// `awskms:…`: in AWS KMS, see [`super::aws_kms`].
+    AwsKms(Box<AwsKmsUri>),
+    /// `wrapped:…`: in a file that a key service encrypted, see [`super::wrapped`].
+    Wrapped(Box<WrappedUri>),
 }
 
 /// Why a text names no key.
@@ -32,10 +40,17 @@ pub enum KeyUriError {
          'file:/PATH'"
     )]
     Host { text: String },
-    #[error("keys of scheme '{scheme}:' are not built in this version; 'file:' and 'pkcs11:' are")]
+    #[error(
+        "keys of scheme '{scheme}:' are not built in this version; 'file:', 'pkcs11:', 'awskms:' and \
+         'wrapped:' are"
+    )]
     NotBuilt { scheme: &'static str },
     #[error(transparent)]
     Pkcs11(#[from] Pkcs11UriError),
+    #[error(transparent)]
+    AwsKms(#[from] AwsKmsUriError),
+    #[error(transparent)]
+    Wrapped(#[from] WrappedUriError),
     #[error("there are no keys of scheme '{scheme}:'{}", Hint(*.suggestion))]
     Unknown { scheme: String, suggestion: Option<&'static str> },
 }
@@ -47,6 +62,8 @@ impl KeyUri {
         match self {
             Self::File(path) => Self::File(directory.join(path)),
             Self::Pkcs11(uri) => Self::Pkcs11(Box::new(uri.resolved_in(directory))),
+            Self::AwsKms(uri) => Self::AwsKms(uri),
+            Self::Wrapped(uri) => Self::Wrapped(Box::new(uri.resolved_in(directory))),
         }
     }
 }
@@ -62,6 +79,12 @@ impl FromStr for KeyUri {
         }
         if scheme == PKCS11 {
             return Ok(Self::Pkcs11(Box::new(rest.parse()?)));
+        }
+        if scheme == AWS_KMS {
+            return Ok(Self::AwsKms(Box::new(rest.parse()?)));
+        }
+        if scheme == WRAPPED {
+            return Ok(Self::Wrapped(Box::new(rest.parse()?)));
         }
         match NOT_BUILT.into_iter().find(|known| *known == scheme) {
             Some(scheme) => Err(KeyUriError::NotBuilt { scheme }),
@@ -81,6 +104,8 @@ impl fmt::Display for KeyUri {
             }
             Self::File(path) => write!(f, "{FILE}:{}", path.display()),
             Self::Pkcs11(uri) => uri.fmt(f),
+            Self::AwsKms(uri) => uri.fmt(f),
+            Self::Wrapped(uri) => uri.fmt(f),
         }
     }
 }
@@ -99,7 +124,7 @@ fn file_path(text: &str, rest: &str) -> Result<PathBuf, KeyUriError> {
 
 fn nearest(scheme: &str) -> Option<&'static str> {
     let scheme = scheme.to_ascii_lowercase();
-    [FILE, PKCS11]
+    [FILE, PKCS11, AWS_KMS, WRAPPED]
         .into_iter()
         .chain(NOT_BUILT)
         .map(|known| (strsim::damerau_levenshtein(known, &scheme), known))
@@ -121,8 +146,10 @@ impl fmt::Display for Hint {
 
 const FILE: &str = "file";
 const PKCS11: &str = "pkcs11";
+const AWS_KMS: &str = "awskms";
+const WRAPPED: &str = "wrapped";
 /// Schemes that have their name but no code yet.
-const NOT_BUILT: [&str; 5] = ["awskms", "gcpkms", "azurekms", "hashivault", "wrapped"];
+const NOT_BUILT: [&str; 3] = ["gcpkms", "azurekms", "hashivault"];
 
 #[cfg(test)]
 mod tests {
@@ -158,13 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_services_are_named_and_told_the_same() {
+        let wrapped = "wrapped:keys/ca.wrapped?kek=awskms:///alias/kek?region=eu-west-1";
+        for text in ["awskms:///alias/ca", wrapped] {
+            let key = parsed(text).unwrap();
+            assert_eq!(key.to_string(), text);
+            assert_eq!(parsed(&key.to_string()), Ok(key));
+        }
+        let resolved = parsed(wrapped).unwrap().resolved_in(Path::new("/etc")).to_string();
+        assert_eq!(resolved, wrapped.replace("keys/", "/etc/keys/"));
+    }
+
+    #[test]
     fn schemes_to_come_are_refused_by_name() {
         for (text, scheme) in [
-            ("awskms:///alias/ca", "awskms"),
             ("gcpkms://projects/p", "gcpkms"),
             ("azurekms://vault/key", "azurekms"),
             ("hashivault://key", "hashivault"),
-            ("wrapped:key.tink", "wrapped"),
         ] {
             let error = parsed(text).unwrap_err();
             assert_eq!(error, KeyUriError::NotBuilt { scheme });

@@ -13,6 +13,7 @@
 mod support;
 
 mod ambient;
+mod aws;
 mod ceremony;
 mod certificates;
 mod ci;
@@ -26,3 +27,4 @@ mod metrics;
 mod python;
 mod refusals;
 mod rotation;
+mod wrapped;

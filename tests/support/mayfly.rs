@@ -15,6 +15,7 @@ use rcgen::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use x509_parser::{prelude::FromDer as _, x509::SubjectPublicKeyInfo};
 
 use super::{
     http::{self, Answer},
@@ -39,19 +40,37 @@ impl CaKey {
     }
 }
 
+/// A key that a key service holds.
+#[derive(Debug)]
+pub(crate) struct KeyInService {
+    pub(crate) uri: String,
+    pub(crate) public_key_der: Vec<u8>,
+}
+
+impl KeyInService {
+    fn on_token(&self) -> KeyOnToken {
+        let (_, parsed) = SubjectPublicKeyInfo::from_der(&self.public_key_der).unwrap();
+        let octets = parsed.subject_public_key.data.to_vec();
+        let ca = if octets.len() == 65 { CaKey::P256 } else { CaKey::P384 };
+        let algorithm = ca.algorithm();
+        KeyOnToken { octets, algorithm }
+    }
+}
+
 /// The public half of a key that rcgen does not hold.
 struct KeyOnToken {
-    point: Vec<u8>,
-    ca: CaKey,
+    /// What the BIT STRING of a SubjectPublicKeyInfo holds.
+    octets: Vec<u8>,
+    algorithm: &'static SignatureAlgorithm,
 }
 
 impl PublicKeyData for KeyOnToken {
     fn der_bytes(&self) -> &[u8] {
-        &self.point
+        &self.octets
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.ca.algorithm()
+        self.algorithm
     }
 }
 
@@ -65,7 +84,7 @@ pub(crate) struct Mayfly {
 }
 
 /// What the binary finds in its environment beside what this process has.
-type Environment = Vec<(&'static str, PathBuf)>;
+pub(crate) type Environment = Vec<(&'static str, PathBuf)>;
 
 impl Mayfly {
     /// Makes keys, chain, configuration and log, and serves them.
@@ -99,9 +118,75 @@ impl Mayfly {
             pin.display()
         );
         fs::write(configuration, text.replace("key: file:keys/issuing.pem", &key)).unwrap();
-        let issuing_key = KeyOnToken { point: hsm.public_point(object), ca };
+        let issuing_key =
+            KeyOnToken { octets: hsm.public_point(object), algorithm: ca.algorithm() };
         hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);
         Self::on(directory, url, vec![(softhsm::VARIABLE, hsm.configuration())])
+    }
+
+    /// As [`Self::start`], with an issuing key in a key service, which its URI names.
+    pub(crate) fn start_on_service(
+        ca: CaKey,
+        key: &KeyInService,
+        environment: Environment,
+        issuers: &str,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = write_configuration(directory.path(), issuers);
+        name_key(directory.path(), &key.uri);
+        hold_ceremony(ca, &directory.path().join("keys"), &key.on_token());
+        Self::on(directory, url, environment)
+    }
+
+    /// As [`Self::start_after`], with the issuing key that `uri` names.
+    pub(crate) fn start_after_with_key(
+        issuers: &str,
+        environment: Environment,
+        uri: &str,
+        ceremony: impl FnOnce(&Path),
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = write_configuration(directory.path(), issuers);
+        name_key(directory.path(), uri);
+        ceremony(&directory.path().join("keys"));
+        Self::on(directory, url, environment)
+    }
+
+    /// Another issuing key than that of `uri`, and a chain for it.
+    pub(crate) fn replace_authority(&self, ca: CaKey, uri: &str, key: &KeyInService) {
+        let file = self.path("mayfly.yaml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(file, text.replace(uri, &key.uri)).unwrap();
+        let keys = self.path("keys");
+        let log_key = fs::read(keys.join("log.pem")).unwrap();
+        fs::remove_dir_all(&keys).unwrap();
+        hold_ceremony(ca, &keys, &key.on_token());
+        fs::write(keys.join("log.pem"), log_key).unwrap();
+    }
+
+    /// What commands and restarts find in their environment from now on.
+    pub(crate) fn set_environment(&mut self, environment: Environment) {
+        self.environment = environment;
+    }
+
+    /// The process that serves.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks for a reload of the configuration.
+    pub(crate) fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
+    /// One value of the metrics.
+    #[track_caller]
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let configuration = fs::read_to_string(self.path("mayfly.yaml")).unwrap();
+        let private = configuration.lines().find_map(|line| line.strip_prefix("private: "));
+        let metrics = http::get(&format!("http://{}/metrics", private.unwrap())).unwrap().text;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+        value.unwrap_or_else(|| panic!("no {series} in {metrics}")).trim().parse().unwrap()
     }
 
     fn on(directory: TempDir, url: String, environment: Environment) -> Self {
@@ -214,6 +299,13 @@ fn write_configuration(directory: &Path, issuers: &str) -> String {
     fs::write(directory.join("mayfly.yaml"), configuration).unwrap();
     fs::write(directory.join("issuers.yaml"), issuers).unwrap();
     url
+}
+
+/// Puts another issuing key into the configuration.
+fn name_key(directory: &Path, uri: &str) {
+    let file = directory.join("mayfly.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(file, text.replace("key: file:keys/issuing.pem", &format!("key: {uri}"))).unwrap();
 }
 
 /// Root and issuing CA as the certificate profile wants them, and the log's key.

@@ -51,6 +51,10 @@ impl Process {
         self.wait_for(url, |_| http::get(url).filter(|answer| answer.status == 200).map(drop));
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         let id = rustix::process::Pid::from_child(&self.child);

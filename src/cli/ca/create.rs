@@ -20,7 +20,10 @@ use crate::{
         ceremony::{self, CeremonyError, NewCa},
     },
     cli::CliError,
-    keys::{KeyUri, SignatureAlgorithm, Signer, file},
+    keys::{
+        KeyUri, SignatureAlgorithm, Signer, file,
+        wrapped::{self, SealingRandom},
+    },
     secret::Secret,
     time::Timestamp,
     x509::{Certificate, Csr, PublicKey},
@@ -75,7 +78,8 @@ struct IntermediateArguments {
     /// Its passphrase: env:NAME or file:PATH
     #[arg(long, value_name = "SOURCE", requires = "key")]
     passphrase: Option<String>,
-    /// Make the key: PKCS #8 in a new file, encrypted if there is a passphrase
+    /// Make the key: in a new file, encrypted by the key service of a wrapped: URI, or as PKCS #8,
+    /// encrypted if there is a passphrase
     #[arg(long, value_name = "KIND", value_enum, requires = "key")]
     new_key: Option<NewKey>,
     /// Certify the key of this certificate signing request, PEM
@@ -124,7 +128,8 @@ struct KeyArguments {
     /// Its passphrase: env:NAME or file:PATH
     #[arg(long, value_name = "SOURCE")]
     passphrase: Option<String>,
-    /// Make the key: PKCS #8 in a new file, encrypted if there is a passphrase
+    /// Make the key: in a new file, encrypted by the key service of a wrapped: URI, or as PKCS #8,
+    /// encrypted if there is a passphrase
     #[arg(long, value_name = "KIND", value_enum)]
     new_key: Option<NewKey>,
 }
@@ -299,7 +304,7 @@ impl OpenedKey {
         new_key: Option<NewKey>,
     ) -> Result<Self, CliError> {
         let made = match new_key {
-            Some(kind) => Some(make_key(uri, passphrase, kind)?),
+            Some(kind) => Some(make_key(uri, passphrase, kind).await?),
             None => None,
         };
         let signer = open_key(uri, passphrase, false).await?;
@@ -313,9 +318,16 @@ impl OpenedKey {
     }
 }
 
-fn make_key(uri: &KeyUri, passphrase: Option<&str>, kind: NewKey) -> Result<NewFile, CliError> {
-    let uri = uri.to_string();
-    let path = uri.strip_prefix("file:").ok_or(CaCommandError::NewKeyElsewhere)?;
+async fn make_key(
+    uri: &KeyUri,
+    passphrase: Option<&str>,
+    kind: NewKey,
+) -> Result<NewFile, CliError> {
+    let path = match uri {
+        KeyUri::File(path) => path,
+        KeyUri::Wrapped(uri) => &uri.path,
+        _ => return Err(CaCommandError::NewKeyElsewhere.into()),
+    };
     let passphrase = passphrase_source(passphrase)?;
     let passphrase: Option<Secret> = match passphrase {
         Some(source) => {
@@ -324,19 +336,24 @@ fn make_key(uri: &KeyUri, passphrase: Option<&str>, kind: NewKey) -> Result<NewF
         }
         None => None,
     };
-    let mut file = NewFile::create(path.as_ref(), Readers::Owner)?;
+    let mut file = NewFile::create(path, Readers::Owner)?;
     let algorithm = match kind {
         NewKey::P256 => SignatureAlgorithm::EcdsaP256Sha256,
         NewKey::P384 => SignatureAlgorithm::EcdsaP384Sha384,
     };
     let key = file::generate(algorithm).map_err(CaCommandError::from)?;
-    let pem = match passphrase {
-        Some(passphrase) => {
+    let content = match (uri, passphrase) {
+        // With a passphrase it will not open.
+        (KeyUri::Wrapped(uri), _) => {
+            let sealed = wrapped::seal(uri, &key, SealingRandom::new(random()?)).await;
+            Secret::new(sealed.map_err(CaCommandError::from)?)
+        }
+        (_, Some(passphrase)) => {
             key.encrypted_pkcs8_pem(&passphrase, random()?).map_err(CaCommandError::from)?
         }
-        None => key.pkcs8_pem(),
+        (_, None) => key.pkcs8_pem(),
     };
-    file.fill(pem.expose())?;
+    file.fill(content.expose())?;
     Ok(file)
 }
 

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use crate::{
     ca::{ChainError, ceremony::CeremonyError},
     config::edit::EditError,
-    keys::file::{EncryptKeyError, GenerateKeyError},
+    keys::{
+        file::{EncryptKeyError, GenerateKeyError},
+        wrapped::OpenWrappedKeyError,
+    },
     serve::StartError,
     x509::csr::CsrError,
 };
@@ -24,7 +27,9 @@ pub enum CaCommandError {
     #[error("a passphrase is given as env:NAME or file:PATH, never as itself")]
     PassphraseSource,
     /// Only files are made here; a key service makes its own keys.
-    #[error("--new-key makes keys in files only: make this one with the tools of its key service")]
+    #[error(
+        "--new-key makes keys in files only (file: and wrapped:): make this one with the tools of its key service"
+    )]
     NewKeyElsewhere,
     /// No new key.
     #[error(transparent)]
@@ -32,6 +37,9 @@ pub enum CaCommandError {
     /// No encrypted key.
     #[error(transparent)]
     Encrypt(#[from] EncryptKeyError),
+    /// No wrapped key.
+    #[error("the new key was not made")]
+    Wrap(#[from] OpenWrappedKeyError),
     /// No serial number, or no salt.
     #[error("the operating system gave no randomness")]
     Randomness,
@@ -93,7 +101,8 @@ impl CaCommandError {
             Self::Chain { .. } | Self::Plan { .. } => true,
             Self::PassphraseSource | Self::NewKeyElsewhere => true,
             Self::ByHand { .. } | Self::ChangedMeanwhile { .. } => false,
-            Self::Key { .. } | Self::Generate(_) | Self::Encrypt(_) | Self::Randomness => false,
+            Self::Key { .. } | Self::Generate(_) | Self::Encrypt(_) => false,
+            Self::Wrap(_) | Self::Randomness => false,
         }
     }
 }

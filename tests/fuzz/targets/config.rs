@@ -105,7 +105,7 @@ pub(crate) fn template(input: &[u8]) -> bool {
     true
 }
 
-/// A private key in a file, with and without a passphrase.
+/// A private key in a file, with and without a passphrase, or encrypted by a key service.
 pub(crate) fn key_file(input: &[u8]) -> bool {
     let passphrase = Secret::from("fuzz".to_owned());
     let mut taken = false;
@@ -123,6 +123,10 @@ pub(crate) fn key_file(input: &[u8]) -> bool {
                 assert!(text.contains("file:a.pem"), "{text}");
             }
         }
+    }
+    if let Ok(envelope) = keys::wrapped::Envelope::parse(input) {
+        assert_eq!(keys::wrapped::Envelope::parse(&envelope.to_file()), Ok(envelope));
+        taken = true;
     }
     taken
 }
