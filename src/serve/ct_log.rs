@@ -67,7 +67,11 @@ pub async fn log_settings(
 }
 
 /// The log can name a chain in an entry only once it serves that chain's certificates.
-pub(super) async fn register_chains(log: Option<&Log>, ca: &CaSet, now: Timestamp) -> Result<(), StartError> {
+pub(super) async fn register_chains(
+    log: Option<&Log>,
+    ca: &CaSet,
+    now: Timestamp,
+) -> Result<(), StartError> {
     let Some(log) = log else { return Ok(()) };
     for certificate in ca.trusted_at(now).into_iter().flatten() {
         log.add_issuer(certificate.der()).await?;

@@ -26,3 +26,4 @@ mod metrics;
 mod python;
 mod refusals;
 mod rotation;
+mod shards;
