@@ -53,7 +53,8 @@ pub struct FinalCheckpoint {
     pub timestamp: Timestamp,
     root: Hash,
     checkpoint: Bytes,
-    key: Arc<LogKey>,
+    /// Its public half only.
+    pub(super) key: Arc<LogKey>,
 }
 
 /// The file, as JSON.
@@ -156,11 +157,6 @@ impl FinalCheckpoint {
     /// RFC 6962, 3.2.
     pub fn id(&self) -> LogId {
         self.key.id()
-    }
-
-    #[cfg(test)]
-    pub(super) fn key_of_test(&self) -> &LogKey {
-        &self.key
     }
 }
 
