@@ -11,7 +11,12 @@ pub mod follow;
 mod precert_signer;
 mod stores;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,7 +27,7 @@ pub use ct_log::{frozen_shards, log_settings};
 pub use error::StartError;
 
 use certificate::Certificate;
-use ct_log::{open_log, register_chains};
+use ct_log::{freeze, open_log, open_shard, register_chains, succession};
 
 use crate::{
     api::http::{
@@ -53,7 +58,8 @@ pub struct Running {
     records: Records,
     in_effect: Arc<InEffect>,
     clock: Arc<dyn Clock>,
-    fixed: Fixed,
+    /// What is in effect; a change of the log is the only one that a reload makes to it.
+    fixed: Mutex<Fixed>,
     failed: watch::Receiver<bool>,
     stores: JoinHandle<()>,
     certificate: Option<Certificate>,
@@ -133,7 +139,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
         records,
         in_effect,
         clock,
-        fixed,
+        fixed: Mutex::new(fixed),
         failed,
         stores,
         certificate,
@@ -187,22 +193,39 @@ impl Running {
     }
 
     async fn try_reload(&self, config: Config) -> Result<(), StartError> {
-        self.fixed.refuse_change(&Fixed::of(&config))?;
+        let (old, fixed) = (self.fixed(), Fixed::of(&config));
+        let ended = succession(&old.log, &fixed.log);
+        old.refuse_change(&fixed, ended.is_some())?;
         let now = self.clock.now();
         let pair =
             self.certificate.as_ref().map(|certificate| certificate.load(now)).transpose()?;
         let current = self.service.generation();
-        let shown = shown(&config, self.service.log());
         let metrics = &self.records.metrics;
+        let next_log = match ended {
+            Some(_) => open_shard(&config, &self.clock, metrics).await?,
+            None => None,
+        };
+        let shown = shown(&config, next_log.as_ref().or(self.service.log()));
         let generation = generation(config, Some(&current), metrics, &self.clock, now).await?;
         precert_signer::record(&self.records.audit, &generation.ca, now)?;
         register_chains(self.service.log(), &generation.ca, now).await?;
+        if let (Some(next), Some(log), Some(data)) = (&next_log, self.service.log(), ended) {
+            // What is under way was signed by an authority of before.
+            register_chains(next_log.as_ref(), &current.ca, now).await?;
+            register_chains(next_log.as_ref(), &generation.ca, now).await?;
+            freeze(log.switch_to(next)?, data, now).await;
+        }
         self.service.replace_generation(generation);
         self.in_effect.replace(now, shown);
+        *self.fixed.lock().unwrap_or_else(PoisonError::into_inner) = fixed;
         if let (Some(certificate), Some(pair)) = (&self.certificate, pair) {
             certificate.replace(pair);
         }
         Ok(())
+    }
+
+    fn fixed(&self) -> Fixed {
+        self.fixed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Resolves when a store failed and the process must end: what is in memory proves nothing
@@ -216,9 +239,9 @@ impl Running {
     /// Stops accepting, finishes what began, and closes the stores. The private port goes last: it
     /// says meanwhile that the process is not ready any more.
     pub async fn shutdown(self) {
+        let patience = Duration::from_millis(self.fixed().limits.deadline_ms);
         self.public.stop().await;
         // Issuances whose clients did not wait for them have their audit lines to write.
-        let patience = Duration::from_millis(self.fixed.limits.deadline_ms);
         if tokio::time::timeout(patience, self.service.idle()).await.is_err() {
             tracing::error!("issuances were cut that did not finish in time");
         }
@@ -254,13 +277,14 @@ impl Fixed {
         }
     }
 
-    fn refuse_change(&self, new: &Fixed) -> Result<(), StartError> {
+    /// `succeeds`: the new log follows the one in effect.
+    fn refuse_change(&self, new: &Fixed, succeeds: bool) -> Result<(), StartError> {
         let changed = [
             ("listen", self.listen != new.listen),
             ("tls", self.tls != new.tls),
             ("private", self.private != new.private),
             ("audit", self.audit != new.audit),
-            ("log", self.log != new.log),
+            ("log", self.log != new.log && !succeeds),
             ("limits", self.limits != new.limits),
         ];
         match changed.into_iter().find(|(_, changed)| *changed) {

@@ -12,7 +12,10 @@ use std::{
     process::{Command, Output},
 };
 
-use mayfly::{time::Timestamp, x509::Certificate};
+use mayfly::{
+    time::{Clock, SystemClock, Timestamp},
+    x509::Certificate,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -539,6 +542,24 @@ fn rotate_leaves_what_is_asked_to_be_left_and_takes_the_time_that_is_said() {
     desk.succeeds(&words(&rotate(&["--activate", &retires.to_string()])));
     let text = fs::read_to_string(desk.path("home/plan.yaml")).unwrap();
     assert_eq!(text.matches("retire:").count(), 1, "{text}");
+}
+
+/// A key that was stolen signs no minute longer.
+#[test]
+fn rotate_can_let_the_next_key_take_over_at_once() {
+    let desk = Desk::new();
+    desk.ceremony();
+    configuration(&desk, FIRST);
+    let now = SystemClock.now().to_string();
+    let told = desk.succeeds(&words(&rotate(&["--json", "--activate", &now])));
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let phases: Vec<&Value> =
+        told["authorities"].as_array().unwrap().iter().map(|one| &one["phase"]).collect();
+    assert_eq!(phases, ["retired", "active"]);
+    assert_eq!(told["verifiersNeed"].as_array().unwrap().len(), 1, "what signs no more is no need");
+    let text = fs::read_to_string(desk.path("home/plan.yaml")).unwrap();
+    assert!(text.contains(&format!("retire: {now}\n")), "{text}");
+    desk.succeeds(&["config", "check", "--config", "home/plan.yaml"]);
 }
 
 #[test]

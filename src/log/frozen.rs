@@ -20,7 +20,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FILE, Log, LogSettings, OpenError, ReadAnswer, ReadError, TILE_DIRECTORY,
+    FILE, Log, LogSettings, OpenError, ReadAnswer, ReadError, Shared, TILE_DIRECTORY,
     coordinator::{
         Head,
         sqlite::{OpenFile, SqliteCoordinator},
@@ -53,7 +53,8 @@ pub struct FinalCheckpoint {
     pub timestamp: Timestamp,
     root: Hash,
     checkpoint: Bytes,
-    key: Arc<LogKey>,
+    /// Its public half only.
+    pub(super) key: Arc<LogKey>,
 }
 
 /// The file, as JSON.
@@ -77,16 +78,65 @@ impl Log {
         let (data, clock) = (settings.data.clone(), Arc::clone(&settings.clock));
         let log = Self::open(settings).await?;
         // The log stays open, and so locked, until the file is there.
-        let written = write_final(&log, &data, clock.now()).await;
+        let written = write_final(&log.current().core, &data, clock.now()).await;
         log.shutdown().await;
         written?;
         FinalCheckpoint::read(&data)
     }
+
+    /// The same log, with earlier shards to be read beside it.
+    ///
+    /// # Errors
+    /// Two of them have one key or one origin.
+    pub fn beside(self, frozen: Vec<FrozenLog>) -> Result<Self, OpenError> {
+        let earlier: Vec<Arc<Core>> = frozen.into_iter().map(|shard| shard.core).collect();
+        refuse_twins(earlier.iter().chain([&self.current().core]))?;
+        self.shards.earlier.store(Arc::new(earlier));
+        Ok(self)
+    }
+
+    /// Another shard takes the entries that come; this one's earlier shards stay, and the one that
+    /// took them until now is read on. Nobody who submits notices.
+    ///
+    /// # Errors
+    /// It has the key or the origin of a shard that is there; nothing was changed.
+    pub fn switch_to(&self, next: &Log) -> Result<EndedShard, OpenError> {
+        let (old, new) = (self.current(), next.current());
+        let mut earlier = Vec::clone(&self.shards.earlier.load_full());
+        earlier.push(Arc::clone(&old.core));
+        refuse_twins(earlier.iter().chain([&new.core]))?;
+        // First, so that the old one can be read at every moment.
+        self.shards.earlier.store(Arc::new(earlier));
+        self.shards.current.send_replace(new);
+        Ok(EndedShard { shard: old })
+    }
 }
 
-async fn write_final(log: &Log, data: &Path, now: Timestamp) -> Result<(), OpenError> {
-    let key = &log.shared.core.storage.key;
-    let Head { size, root, timestamp, .. } = log.shared.core.tail().head().clone();
+/// A shard in whose place another takes the entries. It is not frozen before that is asked for.
+#[derive(Debug)]
+pub struct EndedShard {
+    shard: Arc<Shared>,
+}
+
+impl EndedShard {
+    /// Commits what is under way, and then freezes the shard, whose folder is `data`.
+    ///
+    /// # Errors
+    /// Another process opened it just then, or the final checkpoint could not be signed or written:
+    /// `mayfly log freeze` can do it later.
+    pub async fn freeze(self, data: &Path, now: Timestamp) -> Result<(), OpenError> {
+        let Self { shard } = self;
+        shard.shutdown().await;
+        let _lock = DirectoryLock::take(data)?;
+        let last = write_final(&shard.core, data, now).await?;
+        shard.core.tail_mut().append(last, &EncodedEntries::default());
+        Ok(())
+    }
+}
+
+async fn write_final(core: &Core, data: &Path, now: Timestamp) -> Result<Head, OpenError> {
+    let key = &core.storage.key;
+    let Head { size, root, timestamp, .. } = core.tail().head().clone();
     // Later than everything that the log has promised.
     let at = now.max(timestamp.plus_ms(1));
     let last = key.sign_head(size, Hash::from_bytes(root), at).await.map_err(OpenError::Sign)?;
@@ -100,7 +150,8 @@ async fn write_final(log: &Log, data: &Path, now: Timestamp) -> Result<(), OpenE
         path,
         doing: "write it",
         source,
-    })
+    })?;
+    Ok(last)
 }
 
 /// All of it, or nothing that counts.
@@ -157,18 +208,13 @@ impl FinalCheckpoint {
     pub fn id(&self) -> LogId {
         self.key.id()
     }
-
-    #[cfg(test)]
-    pub(super) fn key_of_test(&self) -> &LogKey {
-        &self.key
-    }
 }
 
 /// A frozen shard with everything that it has, proven to be what its final checkpoint says. It takes
 /// no entries and signs nothing: there is no key.
 #[derive(Debug)]
 pub struct FrozenLog {
-    core: Core,
+    core: Arc<Core>,
 }
 
 impl FrozenLog {
@@ -199,7 +245,7 @@ impl FrozenLog {
         let FinalCheckpoint { size, root, timestamp, checkpoint, .. } = last;
         let head = Head { size, root: *root.as_bytes(), timestamp, checkpoint };
         tail.append(head, &EncodedEntries::default());
-        Ok(Self { core: Core::new(storage, clock, tail) })
+        Ok(Self { core: Arc::new(Core::new(storage, clock, tail)) })
     }
 
     /// RFC 6962, 3.2.
@@ -247,11 +293,10 @@ impl Signer for PublicHalf {
 }
 
 /// Two shards that cannot be told apart.
-pub(super) fn refuse_twins(log: &Log, frozen: &[FrozenLog]) -> Result<(), OpenError> {
-    let own = &log.shared.core.storage.key;
-    let mut known = vec![(own.id(), own.origin())];
-    for shard in frozen {
-        let (id, origin) = (shard.id(), shard.origin());
+fn refuse_twins<'a>(shards: impl Iterator<Item = &'a Arc<Core>>) -> Result<(), OpenError> {
+    let mut known: Vec<(LogId, &str)> = Vec::new();
+    for core in shards {
+        let (id, origin) = (core.storage.key.id(), core.storage.key.origin());
         if known.iter().any(|(other, name)| *other == id || *name == origin) {
             return Err(OpenError::Twins { id: id.to_string(), origin: origin.to_owned() });
         }

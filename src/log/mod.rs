@@ -42,12 +42,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use futures_util::future::join;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use frozen::{FinalCheckpoint, FrozenLog};
+pub use frozen::{EndedShard, FinalCheckpoint, FrozenLog};
 pub use open_error::OpenError;
 pub use reader::{ContentKind, ReadAnswer, ReadError};
 pub use stop::StopReason;
@@ -130,9 +131,15 @@ pub struct LogStatus {
 /// its queue and closes; [`Log::shutdown`] waits for that.
 #[derive(Clone, Debug)]
 pub struct Log {
-    shared: Arc<Shared>,
-    /// Earlier shards, to be read.
-    frozen: Arc<[FrozenLog]>,
+    shards: Arc<Shards>,
+}
+
+/// The shard that takes entries, and those that took them before it.
+#[derive(Debug)]
+struct Shards {
+    current: watch::Sender<Arc<Shared>>,
+    /// To be read.
+    earlier: ArcSwap<Vec<Arc<Core>>>,
 }
 
 #[derive(Debug)]
@@ -238,17 +245,9 @@ impl Log {
             end.send_replace(true);
         });
         let submissions = RwLock::new(Some(submissions));
-        let shared = Arc::new(Shared { core, submissions, ended });
-        Ok(Self { shared, frozen: Arc::new([]) })
-    }
-
-    /// The same log, with earlier shards to be read beside it.
-    ///
-    /// # Errors
-    /// Two of them have one key or one origin.
-    pub fn beside(self, frozen: Vec<FrozenLog>) -> Result<Self, OpenError> {
-        frozen::refuse_twins(&self, &frozen)?;
-        Ok(Self { frozen: frozen.into(), ..self })
+        let current = watch::Sender::new(Arc::new(Shared { core, submissions, ended }));
+        let earlier = ArcSwap::default();
+        Ok(Self { shards: Arc::new(Shards { current, earlier }) })
     }
 
     /// Returns only after the entry is committed (merge delay zero). Whoever drops the future may
@@ -263,45 +262,24 @@ impl Log {
     /// not in the log either.
     pub async fn submit(&self, entry: impl Into<Arc<Entry>>) -> Result<LoggedSct, SubmitError> {
         let entry: Arc<Entry> = entry.into();
-        let core = &self.shared.core;
-        for fingerprint in entry.chain_fingerprints() {
-            // An entry must not refer to what readers cannot get.
-            if !core.has_issuer(*fingerprint).await.map_err(SubmitError::tiles)? {
-                let fingerprint = hex::encode(fingerprint);
-                return Err(SubmitError::UnknownIssuer { fingerprint });
+        loop {
+            let shard = self.current();
+            match shard.submit(Arc::clone(&entry)).await {
+                // Another shard took over before the entry found its place in this one.
+                Err(SubmitError::ShuttingDown) if !Arc::ptr_eq(&shard, &self.current()) => {}
+                outcome => return outcome,
             }
         }
-        let Placed { index, timestamp } = self.place(Arc::clone(&entry)).await?;
-        // Here rather than in the sequencer, so that signatures take all cores.
-        let leaf_index = LeafIndex::new(index).ok_or(SubmitError::Full)?;
-        let sct = core.storage.key.sign_sct(&entry, leaf_index, timestamp).await;
-        let sct = sct.map_err(|error| SubmitError::Sign(Arc::new(error)))?;
-        Ok(LoggedSct { sct, entry_digest: entry.digest(), index })
-    }
-
-    async fn place(&self, entry: Arc<Entry>) -> Result<Placed, SubmitError> {
-        let core = &self.shared.core;
-        let (placed, answer) = oneshot::channel();
-        {
-            let submissions =
-                self.shared.submissions.read().unwrap_or_else(PoisonError::into_inner);
-            let queue = submissions.as_ref().ok_or_else(|| core.stopped_error())?;
-            queue.try_send(Submission { entry, placed }).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => core.stopped_error(),
-            })?;
-        }
-        answer.await.map_err(|_| core.stopped_error())?
     }
 
     /// RFC 6962, 3.2: SHA-256 of the key's SubjectPublicKeyInfo.
     pub fn id(&self) -> LogId {
-        self.shared.core.storage.key.id()
+        self.current().core.storage.key.id()
     }
 
     /// The latest signed checkpoint (a signed note).
     pub fn checkpoint(&self) -> Bytes {
-        self.shared.core.tail().head().checkpoint.clone()
+        self.current().core.tail().head().checkpoint.clone()
     }
 
     /// Registers a certificate of a chain, durably, so that `issuer/<fingerprint>` serves it and
@@ -310,7 +288,7 @@ impl Log {
     /// # Errors
     /// It could not be stored; entries that refer to it are refused.
     pub async fn add_issuer(&self, der: &[u8]) -> Result<(), SubmitError> {
-        let core = &self.shared.core;
+        let core = &self.current().core;
         if let Some(reason) = core.stop.reason() {
             return Err(SubmitError::Stopped(reason));
         }
@@ -329,21 +307,20 @@ impl Log {
     /// # Errors
     /// The tile store failed, or gave something that is not a tile.
     pub async fn read(&self, path: &str) -> Result<Option<ReadAnswer>, ReadError> {
-        let core = &self.shared.core;
+        let core = Arc::clone(&self.current().core);
         if let Some((first, rest)) = path.split_once('/') {
-            if first == self.id().to_string() {
+            let is_it = |core: &&Arc<Core>| core.storage.key.id().to_string() == first;
+            let earlier = self.shards.earlier.load_full();
+            if let Some(core) = earlier.iter().chain([&core]).find(is_it) {
                 return reader::read(core, rest).await;
             }
-            if let Some(shard) = self.frozen.iter().find(|shard| shard.id().to_string() == first) {
-                return shard.read(rest).await;
-            }
         }
-        reader::read(core, path).await
+        reader::read(&core, path).await
     }
 
     /// For readiness and metrics.
     pub fn status(&self) -> LogStatus {
-        let core = &self.shared.core;
+        let core = &self.current().core;
         let tail = core.tail();
         LogStatus {
             size: tail.head().size,
@@ -357,16 +334,64 @@ impl Log {
     /// Waits until an error stops the log: the process should end, and recover by starting again.
     /// Pending for ever if that does not happen, also after [`Log::shutdown`].
     pub async fn stopped(&self) -> Arc<StopReason> {
-        self.shared.core.stop.stopped().await
+        let mut current = self.shards.current.subscribe();
+        loop {
+            let shard = Arc::clone(&current.borrow_and_update());
+            tokio::select! {
+                reason = shard.core.stop.stopped() => return reason,
+                // Then it is another's stop that counts. The sender lives as long as this handle.
+                _another = current.changed() => {}
+            }
+        }
     }
 
     /// Commits what was submitted, flushes full tiles, and lets go of the stores; entries in the
     /// last partial tile stay with the coordinator. Reading goes on.
     pub async fn shutdown(&self) {
-        let submissions =
-            self.shared.submissions.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.current().shutdown().await;
+    }
+
+    fn current(&self) -> Arc<Shared> {
+        Arc::clone(&self.shards.current.borrow())
+    }
+}
+
+impl Shared {
+    async fn submit(&self, entry: Arc<Entry>) -> Result<LoggedSct, SubmitError> {
+        let core = &self.core;
+        for fingerprint in entry.chain_fingerprints() {
+            // An entry must not refer to what readers cannot get.
+            if !core.has_issuer(*fingerprint).await.map_err(SubmitError::tiles)? {
+                let fingerprint = hex::encode(fingerprint);
+                return Err(SubmitError::UnknownIssuer { fingerprint });
+            }
+        }
+        let Placed { index, timestamp } = self.place(Arc::clone(&entry)).await?;
+        // Here rather than in the sequencer, so that signatures take all cores.
+        let leaf_index = LeafIndex::new(index).ok_or(SubmitError::Full)?;
+        let sct = core.storage.key.sign_sct(&entry, leaf_index, timestamp).await;
+        let sct = sct.map_err(|error| SubmitError::Sign(Arc::new(error)))?;
+        Ok(LoggedSct { sct, entry_digest: entry.digest(), index })
+    }
+
+    async fn place(&self, entry: Arc<Entry>) -> Result<Placed, SubmitError> {
+        let core = &self.core;
+        let (placed, answer) = oneshot::channel();
+        {
+            let submissions = self.submissions.read().unwrap_or_else(PoisonError::into_inner);
+            let queue = submissions.as_ref().ok_or_else(|| core.stopped_error())?;
+            queue.try_send(Submission { entry, placed }).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => core.stopped_error(),
+            })?;
+        }
+        answer.await.map_err(|_| core.stopped_error())?
+    }
+
+    async fn shutdown(&self) {
+        let submissions = self.submissions.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(submissions);
-        let mut ended = self.shared.ended.clone();
+        let mut ended = self.ended.clone();
         // An error means that the runtime dropped the writers, which is an end as well.
         let _ = ended.wait_for(|ended| *ended).await;
     }

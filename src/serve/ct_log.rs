@@ -3,14 +3,17 @@
 //! In: a [`Config`]. Out: the [`Log`] with its earlier shards, or the settings to open it with. Knows
 //! nothing of requests.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{StartError, open_key};
 use crate::{
     ca::CaSet,
     config::{Config, LogChoice},
-    log::{FrozenLog, Log, LogSettings},
-    telemetry::metrics::Metrics,
+    log::{EndedShard, FrozenLog, Log, LogSettings},
+    telemetry::{metrics::Metrics, with_causes},
     time::{Clock, Timestamp},
 };
 
@@ -36,6 +39,41 @@ pub(super) async fn open_log(
         frozen.push(FrozenLog::open(data, Arc::clone(clock)).await?);
     }
     Ok(Some(Log::open(settings).await?.beside(frozen)?))
+}
+
+/// The log that follows the one in effect: it must have been created, and is empty or was filled by
+/// an earlier process.
+pub(super) async fn open_shard(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Option<Log>, StartError> {
+    match log_settings(config, clock, metrics).await? {
+        Some(settings) => Ok(Some(Log::open(settings).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The other shard is in use, so this cannot be taken back, and its failure harms nobody but who
+/// starts the service anew: that start says the same.
+pub(super) async fn freeze(ended: EndedShard, data: &Path, now: Timestamp) {
+    match ended.freeze(data, now).await {
+        Ok(()) => tracing::info!(data = %data.display(), "the log's earlier shard is frozen"),
+        Err(error) => {
+            let error = with_causes(&error);
+            tracing::error!(%error, "the log's earlier shard is not frozen: mayfly log freeze");
+        }
+    }
+}
+
+/// Whether `new` is the log that follows `old`: another one, with `old` as the last of its frozen
+/// shards. Answers with the directory of `old`.
+pub(super) fn succession<'a>(old: &'a LogChoice, new: &LogChoice) -> Option<&'a PathBuf> {
+    let LogChoice::Embedded { data, .. } = old else { return None };
+    let earlier = frozen_shards(old).iter().chain([data]);
+    let follows = earlier.eq(frozen_shards(new));
+    let another = !matches!(new, LogChoice::Embedded { data: new, .. } if new == data);
+    (follows && another).then_some(data)
 }
 
 /// The directories of the log's earlier shards.

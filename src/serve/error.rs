@@ -98,3 +98,23 @@ impl StartError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::PassphraseError, keys};
+
+    #[tokio::test]
+    async fn only_what_may_pass_by_itself_is_tried_again() {
+        let no_key = keys::open(&"file:/nowhere/ca.pem".parse().unwrap(), None).await;
+        for (error, may_pass) in [
+            (StartError::Ca(CaError::NoneActive), true),
+            (StartError::Key(no_key.unwrap_err()), false),
+            (StartError::Passphrase(PassphraseError::NoVariable), false),
+            (StartError::NeedsRestart { key: "listen" }, false),
+            (StartError::Authorities(CaSetError::Empty), false),
+        ] {
+            assert_eq!(error.may_pass(), may_pass, "{error}");
+        }
+    }
+}

@@ -27,4 +27,5 @@ mod metrics;
 mod python;
 mod refusals;
 mod rotation;
+mod shards;
 mod wrapped;

@@ -55,12 +55,18 @@ async fn chains(clients: Vec<tokio::task::JoinHandle<Vec<Answer>>>) -> Vec<Vec<C
 
 /// The entry tiles of the log that `get` reads, as one.
 pub(crate) async fn entries(world: &World) -> Vec<u8> {
-    let size = world.log_size().await;
+    entries_below(world, "/log").await
+}
+
+/// As [`entries`], of the shard that is served there.
+pub(crate) async fn entries_below(world: &World, prefix: &str) -> Vec<u8> {
+    let checkpoint = world.get(&format!("{prefix}/checkpoint")).await.body;
+    let size: u64 = checkpoint.lines().nth(1).unwrap().parse().unwrap();
     let mut entries = Vec::new();
     for tile in 0..size.div_ceil(256) {
         let width = (size - tile * 256).min(256);
         let partial = if width == 256 { String::new() } else { format!(".p/{width}") };
-        let url = world.url(&format!("/log/tile/data/{tile:03}{partial}"));
+        let url = world.url(&format!("{prefix}/tile/data/{tile:03}{partial}"));
         let read = world.client.get(url).send().await.unwrap();
         assert_eq!(read.status(), 200);
         entries.extend(read.bytes().await.unwrap());
@@ -69,11 +75,11 @@ pub(crate) async fn entries(world: &World) -> Vec<u8> {
 }
 
 /// RFC 6962: what the log holds is the TBS without the SCT list.
-fn logged_tbs(certificate: &Certificate) -> Vec<u8> {
+pub(crate) fn logged_tbs(certificate: &Certificate) -> Vec<u8> {
     mayfly::x509::Leaf::parse_certificate(certificate.der()).unwrap().logged_tbs().unwrap()
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     // The serial number is unique, so one place has to be looked at closely.
     let serial = needle[..40.min(needle.len())].to_vec();
     haystack

@@ -1,6 +1,13 @@
 //! The log's key is changed: a new shard beside the old one, which is frozen and goes on to be read.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::Parser;
 use mayfly::{
@@ -10,15 +17,17 @@ use mayfly::{
     },
     ct::{LogId, SignedCertificateTimestampList},
     keys::{self, SignatureAlgorithm, Signer},
-    serve,
+    log::FinalCheckpoint,
+    serve::{self, StartError},
     time::SystemClock,
     x509::Certificate,
 };
 use serde_json::Value;
 
 use crate::{
+    load::{contains, entries_below, logged_tbs},
     token::email_claims,
-    world::{World, load},
+    world::{World, answer, load, signing_request},
 };
 
 #[derive(Parser)]
@@ -132,4 +141,90 @@ async fn a_new_log_key_takes_over_and_the_old_shard_is_frozen_and_read() {
     let end = trusted[0]["publicKey"]["validFor"]["end"].as_str().unwrap();
     assert!(end > last["finalCheckpoint"].as_str().unwrap(), "{end}");
     assert!(trusted[1]["publicKey"]["validFor"].get("end").is_none());
+}
+
+/// The folder and name of a shard, in the order of the configuration.
+fn with_shard(yaml: &str, number: usize) -> String {
+    let frozen: Vec<String> = (0..number).map(folder_of).collect();
+    yaml.replace("data: log\n", &format!("data: {}\n  frozen: {frozen:?}\n", folder_of(number)))
+        .replace("log.example.com/test", &format!("log.example.com/{number}"))
+        .replace("file:log.pem", &format!("file:log-{number}.pem"))
+}
+
+fn folder_of(number: usize) -> String {
+    if number == 0 { "log".to_owned() } else { format!("log-{number}") }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nt_46_reloads_change_the_logs_key_under_load_and_fail_nobody() {
+    let world = World::start().await;
+    let folder = world.folder.path().to_owned();
+    let yaml = fs::read_to_string(world.path("mayfly.yaml")).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let token = world.issuer_key.sign(&email_claims());
+    let start = |_| tokio::spawn(client(world.url(""), token.clone(), Arc::clone(&stop)));
+    let clients: Vec<_> = (0..6).map(start).collect();
+    let mut ids = vec![current_id(&folder)];
+    for number in 1..=3 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let key = write_key(&folder, &format!("log-{number}.pem"));
+        ids.push(LogId::from_spki(key.public_key_der()));
+        fs::write(folder.join("mayfly.yaml"), with_shard(&yaml, number)).unwrap();
+        let refused = world.running.reload(load(&folder).unwrap()).await;
+        assert!(matches!(refused, Err(StartError::Log(_))), "not created yet: {refused:?}");
+        log_command(&folder, "init").await;
+        world.running.reload(load(&folder).unwrap()).await.unwrap();
+        let told = FinalCheckpoint::read(&folder.join(folder_of(number - 1))).unwrap();
+        assert_eq!(told.id(), ids[number - 1]);
+        let served = world.get(&format!("/log/{}/checkpoint", told.id())).await.body;
+        assert_eq!(served.lines().nth(1), Some(told.size.to_string().as_str()));
+    }
+    // Neither another log that follows nothing, nor one that forgets a shard.
+    for other in [with_shard(&yaml, 5), with_shard(&yaml, 2), yaml.clone()] {
+        fs::write(folder.join("mayfly.yaml"), other).unwrap();
+        let refused = world.running.reload(load(&folder).unwrap()).await;
+        assert!(matches!(refused, Err(StartError::NeedsRestart { key: "log" })), "{refused:?}");
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut chains = Vec::new();
+    for client in clients {
+        chains.extend(client.await.unwrap());
+    }
+    for id in &ids {
+        let entries = entries_below(&world, &format!("/log/{id}")).await;
+        let of_it: Vec<_> = chains.iter().filter(|chain| log_of(chain) == *id).collect();
+        assert!(!of_it.is_empty(), "no certificate of {id}");
+        for chain in of_it {
+            assert!(contains(&entries, &logged_tbs(&chain[0])), "an SCT without its entry");
+        }
+    }
+    // The next process finds the same.
+    fs::write(folder.join("mayfly.yaml"), with_shard(&yaml, 3)).unwrap();
+    let (issuer_key, client) = (world.issuer_key, world.client);
+    world.running.shutdown().await;
+    let running = serve::start(load(&folder).unwrap(), Arc::new(SystemClock)).await.unwrap();
+    let world = World { folder: world.folder, issuer_key, running, client };
+    for id in &ids[..3] {
+        let last = world.get(&format!("/log/{id}/checkpoint")).await;
+        assert_eq!(last.status, 200, "{}", last.body);
+    }
+    assert_eq!(log_of(&world.request(&token, "jane@example.com").await.chain()), ids[3]);
+}
+
+fn current_id(folder: &std::path::Path) -> LogId {
+    let pem = fs::read(folder.join("log.pem")).unwrap();
+    let key = rcgen::KeyPair::from_pem(str::from_utf8(&pem).unwrap()).unwrap();
+    LogId::from_spki(&rcgen::PublicKeyData::subject_public_key_info(&key))
+}
+
+async fn client(url: String, token: String, stop: Arc<AtomicBool>) -> Vec<Vec<Certificate>> {
+    let client = reqwest::Client::new();
+    let mut chains = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let body = signing_request(&token, "jane@example.com").to_string();
+        let request = client.post(format!("{url}/api/v2/signingCert")).body(body);
+        chains.push(answer(request).await.chain());
+    }
+    chains
 }

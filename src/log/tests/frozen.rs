@@ -55,7 +55,7 @@ async fn a_frozen_log_reads_as_before_under_a_final_checkpoint_and_without_its_k
             assert_eq!(frozen.read(&path).await.unwrap().unwrap(), answer, "{path}");
         }
         let checkpoint = frozen.read("checkpoint").await.unwrap().unwrap().bytes;
-        let head = last.key_of_test().open_checkpoint(&checkpoint).unwrap();
+        let head = last.key.open_checkpoint(&checkpoint).unwrap();
         assert_eq!((head.size, head.timestamp), (last.size, last.timestamp));
         assert_eq!(frozen.read("tile/0/999").await.unwrap(), None);
         // What never changes may have many readers.

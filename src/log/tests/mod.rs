@@ -79,7 +79,7 @@ pub(crate) async fn check_log(log: &Log, signer: &TestSigner, promises: &Promise
     let checkpoint = log.checkpoint();
     let answer = log.read("checkpoint").await.unwrap().unwrap();
     assert_eq!(answer.bytes, checkpoint);
-    let key = &log.shared.core.storage.key;
+    let key = &log.current().core.storage.key;
     let head = key.open_checkpoint(&checkpoint).expect("a checkpoint that the log signed");
     let entries = read_entries(log, head.size).await;
     let leaf = |(index, (entry, at)): (u64, &(Entry, Timestamp))| {

@@ -4,7 +4,10 @@
 use std::{fs, path::Path, sync::Once};
 
 use mayfly::{
-    config::{self, ConfigErrors, IssuerFile, LoadOptions},
+    config::{
+        self, ConfigErrors, IssuerFile, LoadOptions,
+        edit::{NextAuthority, Retirement, add_authority},
+    },
     identity::{SanTemplate, Template},
     keys::{self, KeyUri},
     secret::Secret,
@@ -63,6 +66,8 @@ pub(crate) fn server_file(input: &[u8]) -> bool {
                 assert!(config.authorities.iter().all(|authority| !authority.chain.is_empty()));
                 assert!(config.limits.requests_in_flight > 0 && config.limits.deadline_ms > 0);
                 assert!(config.url.host().is_some());
+                let text = str::from_utf8(input).expect("what was read is text");
+                check_rotation(&path, text, config.authorities.len());
                 true
             }
             Err(errors) => {
@@ -71,6 +76,24 @@ pub(crate) fn server_file(input: &[u8]) -> bool {
             }
         }
     })
+}
+
+/// What `mayfly ca rotate` would write: every line that was there in its order, and one authority
+/// more; or it leaves the file alone.
+fn check_rotation(path: &Path, text: &str, authorities: usize) {
+    let activate = Timestamp::from_unix_seconds(1_811_808_000);
+    let (key, chain) = ("file:keys/after.pem".to_owned(), "chain.pem".to_owned());
+    let next = NextAuthority { key, passphrase: None, chain, activate };
+    let retirement = Some(Retirement { position: 1, at: activate });
+    for retirement in [None, retirement] {
+        let Ok(changed) = add_authority(text, &next, retirement) else { continue };
+        let mut lines = changed.lines();
+        assert!(text.lines().all(|old| lines.any(|line| line == old)), "a line was changed");
+        if retirement.is_none() {
+            let config = config::load_text(path, changed, LoadOptions { dev: true });
+            assert_eq!(config.expect("it is as good as before").authorities.len(), authorities + 1);
+        }
+    }
 }
 
 /// A template for names; then, from the second line on, the claims that are put into it.
