@@ -44,6 +44,8 @@ pub enum Event<'a> {
     Refused { request: &'a RequestId, reason: &'a str },
     /// The configuration was read again; `error` says why the old one was kept.
     Reload { error: Option<&'a str> },
+    /// Another shard of the log takes the entries from here on, but for those under way.
+    LogShard { log_id: &'a str },
     /// The process stopped in good order.
     Stopped,
 }
