@@ -46,6 +46,8 @@ pub enum Event<'a> {
     Reload { error: Option<&'a str> },
     /// The CA key certified a key of this process for precertificates, and nothing else.
     PrecertificateSigner { issuer: &'a str, subject: &'a str, serial: &'a str, sha256: &'a str },
+    /// Another shard of the log takes the entries from here on, but for those under way.
+    LogShard { log_id: &'a str },
     /// The process stopped in good order.
     Stopped,
 }

@@ -213,7 +213,10 @@ impl Running {
             // What is under way was signed by an authority of before.
             register_chains(next_log.as_ref(), &current.ca, now).await?;
             register_chains(next_log.as_ref(), &generation.ca, now).await?;
-            freeze(log.switch_to(next)?, data, now).await;
+            let log_id = next.id().to_string();
+            let ended = log.switch_to(next)?;
+            self.records.audit.record(now, &Event::LogShard { log_id: &log_id })?;
+            freeze(ended, data, now).await;
         }
         self.service.replace_generation(generation);
         self.in_effect.replace(now, shown);

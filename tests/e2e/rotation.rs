@@ -31,6 +31,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use crate::support::{
+    aws::{AwsKms, AwsUser},
     clients::{PlainClient, certificates, openssl},
     http::{self, Answer},
     issuers,
@@ -55,6 +56,26 @@ fn nt_46_from_one_key_on_an_hsm_to_another_nobody_notices() {
     hsm.generate("EC:secp384r1", "second", "02");
     let [from, to] = ["first", "second"].map(|object| on_token(&hsm, object));
     rotate_under_load(&from, &to, &[(softhsm::VARIABLE, hsm.configuration())]);
+}
+
+#[test]
+fn nt_46_from_one_key_in_a_kms_to_another_nobody_notices() {
+    let kms = AwsKms::ministack();
+    kms.create_signing_key("ECC_NIST_P256", "first");
+    kms.create_signing_key("ECC_NIST_P384", "second");
+    let [from, to] = ["alias/first", "alias/second"].map(|alias| Key::of(&kms.uri(alias)));
+    rotate_under_load(&from, &to, &AwsUser::root().environment());
+}
+
+#[test]
+fn nt_46_from_a_key_in_a_kms_to_an_hsm_nobody_notices() {
+    let (kms, hsm) = (AwsKms::ministack(), SoftHsm::new());
+    kms.create_signing_key("ECC_NIST_P384", "first");
+    hsm.generate("EC:prime256v1", "second", "01");
+    let mut environment = AwsUser::root().environment();
+    environment.push((softhsm::VARIABLE, hsm.configuration()));
+    let from = Key::of(&kms.uri("alias/first"));
+    rotate_under_load(&from, &on_token(&hsm, "second"), &environment);
 }
 
 /// A CA key as configurations name it.

@@ -191,6 +191,10 @@ async fn nt_46_reloads_change_the_logs_key_under_load_and_fail_nobody() {
     for client in clients {
         chains.extend(client.await.unwrap());
     }
+    let audit = world.audit_lines();
+    let told = audit.iter().filter(|line| line["event"] == "log_shard");
+    let told: Vec<&str> = told.map(|line| line["log_id"].as_str().unwrap()).collect();
+    assert_eq!(told, ids[1..].iter().map(LogId::to_string).collect::<Vec<_>>());
     for id in &ids {
         let entries = entries_below(&world, &format!("/log/{id}")).await;
         let of_it: Vec<_> = chains.iter().filter(|chain| log_of(chain) == *id).collect();
