@@ -44,8 +44,8 @@ pub enum Event<'a> {
     Refused { request: &'a RequestId, reason: &'a str },
     /// The configuration was read again; `error` says why the old one was kept.
     Reload { error: Option<&'a str> },
-    /// The CA key certified a key of this process for precertificates, and nothing else.
-    PrecertificateSigner { issuer: &'a str, subject: &'a str, serial: &'a str, sha256: &'a str },
+    /// The CA key is about to certify a key of this process for precertificates, and nothing else.
+    PrecertificateSigner { issuer: &'a str, serial: &'a str, key_sha256: &'a str },
     /// Another shard of the log takes the entries from here on, but for those under way.
     LogShard { log_id: &'a str },
     /// The process stopped in good order.

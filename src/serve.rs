@@ -97,8 +97,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Sta
     let audit = Arc::new(AuditLog::open(&config.audit)?);
     let records = Records { audit, metrics };
     let shown = shown(&config, log.as_ref());
-    let generation = generation(config, None, &records.metrics, &clock, now).await?;
-    precert_signer::record(&records.audit, &generation.ca, now)?;
+    let generation = generation(config, None, &records, &clock, now).await?;
     register_chains(log.as_ref(), &generation.ca, now).await?;
     // Both, before either serves: a process that cannot have all its ports does not start.
     let public = Bound::to(fixed.listen).await?;
@@ -206,8 +205,8 @@ impl Running {
             None => None,
         };
         let shown = shown(&config, next_log.as_ref().or(self.service.log()));
-        let generation = generation(config, Some(&current), metrics, &self.clock, now).await?;
-        precert_signer::record(&self.records.audit, &generation.ca, now)?;
+        let generation =
+            generation(config, Some(&current), &self.records, &self.clock, now).await?;
         register_chains(self.service.log(), &generation.ca, now).await?;
         if let (Some(next), Some(log), Some(data)) = (&next_log, self.service.log(), ended) {
             // What is under way was signed by an authority of before.
@@ -302,29 +301,34 @@ impl Fixed {
 async fn generation(
     config: Config,
     previous: Option<&Generation>,
-    metrics: &Metrics,
+    records: &Records,
     clock: &Arc<dyn Clock>,
     now: Timestamp,
 ) -> Result<Generation, StartError> {
+    let metrics = &records.metrics;
     let published = config.profiles.published().iter();
     let counters = metrics
         .issuers(published.map(|issuer| (issuer.name.as_str(), issuer.issuer_type.as_str())));
-    let mut authorities = Vec::with_capacity(config.authorities.len());
+    let (mut authorities, mut with_precert_signer) = (Vec::new(), Vec::new());
     for authority in config.authorities {
-        let signs_precertificates_elsewhere = authority.precertificate_signer;
-        let mut opened = open_authority(authority, now, config.dev, metrics).await?;
-        if signs_precertificates_elsewhere && opened.phase_at(now) <= Phase::Active {
-            opened.issuer = precert_signer::certified_by(&opened.issuer, now).await?;
-        }
-        authorities.push(opened);
+        with_precert_signer.push(authority.precertificate_signer);
+        authorities.push(open_authority(authority, now, config.dev, metrics).await?);
     }
-    let ca = authorities_together(authorities, now)?;
+    authorities_together(authorities.clone(), now)?;
     let clock = Arc::clone(clock);
     let issuers = match previous {
         None => IssuerTable::new(config.issuers, clock),
         Some(previous) => IssuerTable::succeeding(&previous.issuers, config.issuers, clock),
     };
     let issuers = Arc::new(issuers?);
+    // Last, so that the CA key certifies nothing for a configuration that is refused.
+    for (authority, wanted) in authorities.iter_mut().zip(with_precert_signer) {
+        if wanted && authority.phase_at(now) <= Phase::Active {
+            let certified = precert_signer::certified_by(&authority.issuer, &records.audit, now);
+            authority.issuer = certified.await?;
+        }
+    }
+    let ca = authorities_together(authorities, now)?;
     Ok(Generation {
         refresh: issuers.spawn_refresh(),
         issuers,

@@ -414,7 +414,8 @@ fn a_leaf_is_of_the_ca_that_signs_it_and_for_the_key_that_was_proved() {
         issuer: ca.issuing.subject_der(),
         issuer_key_id: ca.issuing.subject_key_id().unwrap(),
         issuer_valid_until: choice.validity.not_after(),
-        public_key: choice.key.spki_der(),
+        algorithm: leaf.algorithm,
+        public_key: &choice.key,
     };
     lint::check_origin(&leaf, &good).unwrap();
     let second_earlier = Timestamp::from_unix_ms(choice.validity.not_after().unix_ms() - 1000);
@@ -422,10 +423,15 @@ fn a_leaf_is_of_the_ca_that_signs_it_and_for_the_key_that_was_proved() {
         (Origin { issuer: ca.root.subject_der(), ..good }, BrokenRule::Issuer),
         (Origin { issuer_key_id: &[1; 20], ..good }, BrokenRule::AuthorityKeyId),
         (Origin { issuer_valid_until: second_earlier, ..good }, BrokenRule::OutlivesIssuer),
-        (Origin { public_key: ca.issuing.spki_der(), ..good }, BrokenRule::PublicKey),
+        (Origin { public_key: &p256_key([8; 32]), ..good }, BrokenRule::PublicKey),
+        (Origin { algorithm: &[0x30, 0], ..good }, BrokenRule::Algorithm),
     ] {
         assert_eq!(lint::check_origin(&leaf, &origin), Err(broken));
     }
+    let mut of_other_key = leaf.clone();
+    named(&mut of_other_key, SKI).value =
+        &[4, 20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+    assert_eq!(lint::check_origin(&of_other_key, &good), Err(BrokenRule::SubjectKeyId));
 }
 
 fn any_san() -> impl Strategy<Value = SubjectAltName> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Issuer, Serial,
-    ceremony::{NewCa, create_intermediate, create_root},
+    ceremony::{NewCa, certify, create_intermediate, create_root, create_root_above},
 };
 use crate::{
     ct::{Extensions, LeafIndex, LogId, SignedCertificateTimestamp},
@@ -17,7 +17,7 @@ use crate::{
     policy::{Approved, ClientAlgorithms, Policy},
     proof::{self, Possession},
     time::Timestamp,
-    x509::Certificate,
+    x509::{Certificate, PublicKey},
 };
 
 /// A root and an issuing CA, both with their keys.
@@ -44,10 +44,33 @@ pub(super) fn new_ca(common_name: &str, lifetime_seconds: u64) -> NewCa<'_> {
 impl TestCa {
     /// An issuing CA of this name, valid for so long from [`now`].
     pub(super) fn new(common_name: &str, lifetime_seconds: u64) -> Self {
-        let (root_signer, signer) = (p256_signer(), p256_signer());
+        Self::with(SignatureAlgorithm::EcdsaP256Sha256, common_name, lifetime_seconds)
+    }
+
+    /// The issuing CA's key is of this kind.
+    pub(super) fn with(
+        algorithm: SignatureAlgorithm,
+        common_name: &str,
+        lifetime_seconds: u64,
+    ) -> Self {
+        let signer: Arc<dyn Signer> = keys::file::generate(algorithm).unwrap().signer;
+        let root_signer = p256_signer();
         let root = make_root(&*root_signer, "test root");
         let new = new_ca(common_name, lifetime_seconds);
         let made = create_intermediate(&root, &*root_signer, &*signer, &new);
+        let issuing = made.now_or_never().unwrap().unwrap();
+        Self { root, root_signer, issuing, signer }
+    }
+
+    /// An issuing CA that allows so many CAs below itself.
+    pub(super) fn below_with_path_len(common_name: &str, path_len: u8) -> Self {
+        let (root_signer, signer) = (p256_signer(), p256_signer());
+        let new_root = new_ca("test root", 3600 * 24);
+        let root = create_root_above(&*root_signer, &new_root, path_len + 1);
+        let root = root.now_or_never().unwrap().unwrap();
+        let public_key = PublicKey::parse_der(signer.public_key_der()).unwrap();
+        let new = new_ca(common_name, 3600 * 12);
+        let made = certify(&root, &*root_signer, &public_key, &new, path_len);
         let issuing = made.now_or_never().unwrap().unwrap();
         Self { root, root_signer, issuing, signer }
     }

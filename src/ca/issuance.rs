@@ -228,11 +228,11 @@ impl Precert {
         let to_sign = self.tbs.final_tbs(&sct_list);
         // The CA key has signed nothing with these fields yet: they have not been looked at.
         if self.issuer.precert_signer().is_some() {
-            self.issuer.lint(&Leaf::parse_tbs(&to_sign)?, Stage::Certificate, &self.approved)?;
+            self.check_as_logged(&Leaf::parse_tbs(&to_sign)?, &sct_list)?;
         }
         let signature = self.issuer.sign(&to_sign).await?;
         let der = self.issuer.template().certificate(&to_sign, &signature);
-        self.check_as_logged(&der, &sct_list)?;
+        self.check_as_logged(&Leaf::parse_certificate(&der)?, &sct_list)?;
         Ok(Issued {
             pem: leaf_pem(&der),
             der,
@@ -244,12 +244,10 @@ impl Precert {
         })
     }
 
-    /// Reads the certificate that will be handed out back from its bytes, and compares: its TBS
-    /// without the SCT list is the one in the log, byte for byte, or no verifier will accept the
-    /// SCT (RFC 6962, 3.2; NT-50).
-    fn check_as_logged(&self, der: &[u8], sct_list: &[u8]) -> Result<(), CaError> {
-        let leaf = Leaf::parse_certificate(der)?;
-        self.issuer.lint(&leaf, Stage::Certificate, &self.approved)?;
+    /// What will be handed out, as it was read back from its bytes: its TBS without the SCT list is the
+    /// one in the log, byte for byte, or no verifier will accept the SCT (RFC 6962, 3.2; NT-50).
+    fn check_as_logged(&self, leaf: &Leaf<'_>, sct_list: &[u8]) -> Result<(), CaError> {
+        self.issuer.lint(leaf, Stage::Certificate, &self.approved)?;
         let logged = match self.entry.kind() {
             EntryKind::Precert { tbs_certificate, .. } => tbs_certificate,
             EntryKind::X509 { .. } => return Err(CaError::NotAsLogged),

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Serial,
     chain::{self, ChainError},
-    precert_signer::{PrecertSigner, PrecertSignerError},
+    precert_signer::{PrecertKey, PrecertSigner, PrecertSignerError},
 };
 use crate::{
     keys::{SignError, SignatureAlgorithm, Signer},
@@ -69,20 +68,20 @@ impl Issuer {
         })
     }
 
-    /// The same issuer, whose key signs final certificates only: it certifies a fresh key, kept in
+    /// The same issuer, whose key signs final certificates only: it certifies `key`, which is kept in
     /// memory, for precertificates (RFC 6962, 3.1).
     ///
     /// # Errors
-    /// The key does not sign, or the issuing CA's certificate is not fit for it.
+    /// The CA key does not sign, or the issuing CA's certificate is not fit for it.
     pub async fn with_precert_signer(
         &self,
+        key: PrecertKey,
         now: Timestamp,
-        serial: Serial,
     ) -> Result<Self, PrecertSignerError> {
         let mut issuer = self.clone();
         if let Some(issuing) = self.chain.first() {
             let until = self.valid_until;
-            let below = PrecertSigner::below(issuing, &*self.signer, until, now, serial).await?;
+            let below = PrecertSigner::below(issuing, &*self.signer, until, now, key).await?;
             let logged = [below.certificate()].into_iter().chain(&self.chain);
             issuer.chain_fingerprints = logged.map(Certificate::fingerprint).collect();
             issuer.precert_signer = Some(below);
@@ -98,6 +97,11 @@ impl Issuer {
     /// The last second in which every certificate of the chain is valid.
     pub fn valid_until(&self) -> Timestamp {
         self.valid_until
+    }
+
+    /// What its key signs with.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.signer.algorithm()
     }
 
     /// How messages name its key: a URI without secrets.
@@ -130,7 +134,8 @@ impl Issuer {
             issuer: &self.name,
             issuer_key_id: &self.key_id,
             issuer_valid_until: self.valid_until,
-            public_key: public_key.spki_der(),
+            algorithm: self.signer.algorithm().identifier_der(),
+            public_key,
         }
     }
 
@@ -200,7 +205,7 @@ pub(super) async fn prove_key(signer: &dyn Signer) -> Result<(), ChainError> {
 }
 
 /// Clients verify leaves under P-256 and P-384 keys only, so no others issue.
-fn issuer_algorithm(signer: &dyn Signer) -> Result<IssuerAlgorithm, ChainError> {
+pub(super) fn issuer_algorithm(signer: &dyn Signer) -> Result<IssuerAlgorithm, ChainError> {
     match signer.algorithm() {
         SignatureAlgorithm::EcdsaP256Sha256 => Ok(IssuerAlgorithm::EcdsaWithSha256),
         SignatureAlgorithm::EcdsaP384Sha384 => Ok(IssuerAlgorithm::EcdsaWithSha384),
@@ -210,7 +215,7 @@ fn issuer_algorithm(signer: &dyn Signer) -> Result<IssuerAlgorithm, ChainError> 
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
     hash

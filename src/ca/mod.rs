@@ -18,7 +18,7 @@ mod set;
 pub use chain::{ChainError, Place};
 pub use issuance::{CaError, Issued, LEAF_LIFETIME_SECONDS, Precert};
 pub use issuer::{Issuer, chain_faults};
-pub use precert_signer::PrecertSignerError;
+pub use precert_signer::{PrecertKey, PrecertSignerError};
 pub use set::{Authority, CaSet, CaSetError, Phase, Planned};
 
 pub use crate::x509::Serial;

@@ -6,25 +6,24 @@
 //! What the fresh key signs is no certificate for anybody: its own certificate's extended key usage
 //! is for precertificates alone, and the issuing CA allows no CA below itself, so that a path through
 //! it fails everywhere (RFC 5280, 6.1.4 (l)). The key exists in memory only, as long as the [`Issuer`].
-//!
-//! [`Issuer`]: super::Issuer
 
 use std::sync::Arc;
 
 use super::{
-    CaError, LEAF_LIFETIME_SECONDS, Serial,
+    CaError, Issuer, LEAF_LIFETIME_SECONDS, Serial,
     ceremony::{CeremonyError, NewCa, create_precertificate_signer},
+    issuer::{issuer_algorithm, prove_key, sha256},
 };
 use crate::{
     keys::{
-        SignatureAlgorithm, Signer,
+        Signer,
         file::{GenerateKeyError, generate},
     },
     time::Timestamp,
     x509::{
         Certificate, Leaf, Template,
         lint::{self, Origin, Stage},
-        template::{IssuerAlgorithm, LeafFields},
+        template::LeafFields,
     },
 };
 
@@ -57,34 +56,65 @@ pub enum PrecertSignerError {
     Signature,
 }
 
+/// A fresh key for precertificates that nobody has certified yet.
+#[derive(Debug)]
+pub struct PrecertKey {
+    signer: Arc<dyn Signer>,
+    serial: Serial,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub sha256: [u8; 32],
+}
+
+impl PrecertKey {
+    /// One for precertificates of `issuer`, of the same kind as its own: the algorithm is among what
+    /// precertificate and certificate have in common (RFC 6962, 3.2). `serial` is of the certificate.
+    ///
+    /// # Errors
+    /// The issuing CA's certificate is not fit for it, or there is no key.
+    pub fn generate(issuer: &Issuer, serial: Serial) -> Result<Self, PrecertSignerError> {
+        if let Some(issuing) = issuer.chain().first()
+            && issuing.path_len() != Some(0)
+        {
+            let subject = issuing.subject().to_owned();
+            return Err(PrecertSignerError::PathLength { subject });
+        }
+        let signer: Arc<dyn Signer> = generate(issuer.algorithm())?.signer;
+        let sha256 = key_sha256(&*signer);
+        Ok(Self { signer, serial, sha256 })
+    }
+
+    /// Of the certificate that it will have.
+    pub fn serial(&self) -> &Serial {
+        &self.serial
+    }
+}
+
+fn key_sha256(signer: &dyn Signer) -> [u8; 32] {
+    sha256(signer.public_key_der())
+}
+
 impl PrecertSigner {
-    /// A fresh P-256 key, certified by the CA's key from `now` until `valid_until`, and tried.
+    /// The key, certified by the CA's key from `now` until `valid_until`, and tried.
     pub(super) async fn below(
         issuing: &Certificate,
         ca_signer: &dyn Signer,
         valid_until: Timestamp,
         now: Timestamp,
-        serial: Serial,
+        PrecertKey { signer, serial, .. }: PrecertKey,
     ) -> Result<Self, PrecertSignerError> {
-        if issuing.path_len() != Some(0) {
-            let subject = issuing.subject().to_owned();
-            return Err(PrecertSignerError::PathLength { subject });
-        }
-        let signer: Arc<dyn Signer> = generate(SignatureAlgorithm::EcdsaP256Sha256)?.signer;
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, signer.public_key_der());
         let new = NewCa {
             organization: issuing.organization().unwrap_or_default(),
             // Names are compared, and each start has another key.
-            common_name: &format!("precertificates {}", &hex::encode(hash)[..16]),
+            common_name: &format!("precertificates {}", &hex::encode(key_sha256(&*signer))[..16]),
             now,
             lifetime_seconds: valid_until.unix_seconds().saturating_sub(now.unix_seconds()),
             serial,
         };
         let certificate = create_precertificate_signer(issuing, ca_signer, &*signer, &new).await?;
         let key_id = certificate.subject_key_id().unwrap_or_default().to_vec();
-        let algorithm = IssuerAlgorithm::EcdsaWithSha256;
+        let algorithm = issuer_algorithm(&*signer).map_err(|_| PrecertSignerError::Signature)?;
         let template = Template::new(algorithm, certificate.subject_der(), &key_id);
-        super::issuer::prove_key(&*signer).await.map_err(|_| PrecertSignerError::Signature)?;
+        prove_key(&*signer).await.map_err(|_| PrecertSignerError::Signature)?;
         Ok(Self { signer, certificate, template, key_id })
     }
 
@@ -99,15 +129,14 @@ impl PrecertSigner {
         let to_sign = self.template.leaf(fields).precertificate_tbs();
         let leaf = Leaf::parse_tbs(&to_sign)?;
         lint::check(&leaf, Stage::Precertificate, LEAF_LIFETIME_SECONDS)?;
-        lint::check_origin(
-            &leaf,
-            &Origin {
-                issuer: self.certificate.subject_der(),
-                issuer_key_id: &self.key_id,
-                issuer_valid_until: self.certificate.not_after(),
-                public_key: fields.public_key.spki_der(),
-            },
-        )?;
+        let origin = Origin {
+            issuer: self.certificate.subject_der(),
+            issuer_key_id: &self.key_id,
+            issuer_valid_until: self.certificate.not_after(),
+            algorithm: self.signer.algorithm().identifier_der(),
+            public_key: fields.public_key,
+        };
+        lint::check_origin(&leaf, &origin)?;
         let signature = self.signer.sign(&to_sign).await?;
         Ok(self.template.certificate(&to_sign, &signature))
     }

@@ -8,11 +8,13 @@ use crate::{
         fixtures::{TestCa, approved, make_root, new_ca, now, p256_signer, sct},
     },
     ct::EntryKind,
+    keys::SignatureAlgorithm,
 };
 
 fn issuer(ca: &TestCa) -> Arc<Issuer> {
     let issuer = ca.issuer();
-    let made = issuer.with_precert_signer(now(), Serial::from_random([5; 20]));
+    let key = PrecertKey::generate(&issuer, Serial::from_random([5; 20])).unwrap();
+    let made = issuer.with_precert_signer(key, now());
     Arc::new(made.now_or_never().unwrap().unwrap())
 }
 
@@ -72,8 +74,13 @@ fn the_precertificate_is_signed_below_the_ca_and_the_entry_is_of_the_ca_itself()
 /// Issuer and authority key identifier apart, both forms say the same (RFC 6962, 3.2).
 #[test]
 fn the_two_forms_differ_in_issuer_and_authority_key_identifier_only() {
-    let ca = TestCa::new("issuing", 3600 * 12);
-    let precert = precert(&issuer(&ca));
+    for algorithm in [SignatureAlgorithm::EcdsaP256Sha256, SignatureAlgorithm::EcdsaP384Sha384] {
+        differ_in_two_fields(&TestCa::with(algorithm, "issuing", 3600 * 12));
+    }
+}
+
+fn differ_in_two_fields(ca: &TestCa) {
+    let precert = precert(&issuer(ca));
     let entry = Arc::clone(precert.log_entry());
     let EntryKind::Precert { precertificate, .. } = entry.kind() else { panic!() };
     let issued = finish(precert);
@@ -82,8 +89,10 @@ fn the_two_forms_differ_in_issuer_and_authority_key_identifier_only() {
         Leaf::parse_certificate(issued.der()).unwrap(),
     );
     let shown = |leaf: &Leaf<'_>| {
-        (leaf.serial.to_vec(), leaf.not_before, leaf.not_after, leaf.public_key.to_vec())
+        let fields = [leaf.serial, leaf.algorithm, leaf.subject, leaf.public_key];
+        (leaf.version, leaf.not_before, leaf.not_after, fields.map(<[u8]>::to_vec))
     };
+    assert_ne!(before.issuer, after.issuer);
     assert_eq!(shown(&before), shown(&after));
     let last = before.extensions.len() - 1;
     assert_eq!(after.extensions.len(), last + 1);
@@ -98,11 +107,10 @@ fn a_ca_that_allows_cas_below_itself_certifies_no_key_for_precertificates() {
     let signer = p256_signer();
     let root = make_root(&*signer, "a root");
     assert_eq!(root.path_len(), Some(1));
-    let serial = Serial::from_random([5; 20]);
-    let until = now().plus_ms(3_600_000);
-    let made = PrecertSigner::below(&root, &*signer, until, now(), serial).now_or_never().unwrap();
+    // Whoever asks has its answer before the CA key is asked; the ceremony refuses by its own rule.
+    let above = TestCa::below_with_path_len("issuing", 1).issuer();
+    let made = PrecertKey::generate(&above, Serial::from_random([5; 20]));
     assert!(matches!(made, Err(PrecertSignerError::PathLength { .. })));
-    // The ceremony refuses as well, by its own rule.
     let (key, new) = (p256_signer(), new_ca("precertificates", 3600));
     let made = create_precertificate_signer(&root, &*signer, &*key, &new).now_or_never().unwrap();
     let told = made.unwrap_err().to_string();
@@ -113,7 +121,8 @@ fn a_ca_that_allows_cas_below_itself_certifies_no_key_for_precertificates() {
 fn a_ca_key_that_does_not_sign_certifies_nothing() {
     let ca = TestCa::new("issuing", 3600 * 12);
     let other = p256_signer();
-    let (serial, until) = (Serial::from_random([5; 20]), now().plus_ms(3_600_000));
-    let made = PrecertSigner::below(&ca.issuing, &*other, until, now(), serial);
+    let key = PrecertKey::generate(&ca.issuer(), Serial::from_random([5; 20])).unwrap();
+    let until = now().plus_ms(3_600_000);
+    let made = PrecertSigner::below(&ca.issuing, &*other, until, now(), key);
     assert!(matches!(made.now_or_never().unwrap(), Err(PrecertSignerError::Certificate(_))));
 }

@@ -3,13 +3,14 @@
 //! In: a [`Leaf`] as it was read back. Out: nothing, or the first rule it breaks. Knows nothing of
 //! the writer. A broken rule means a mistake in Mayfly itself: no input of a client can lead here.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use der::{
     Decode, Reader, SliceReader, Tag, TagNumber, Tagged,
     asn1::{ContextSpecific, ObjectIdentifier, Utf8StringRef},
 };
 
 use super::{
-    Leaf,
+    Leaf, PublicKey,
     leaf::{LeafExtension, SCT_LIST},
 };
 use crate::time::Timestamp;
@@ -35,8 +36,10 @@ pub struct Origin<'a> {
     pub issuer_key_id: &'a [u8],
     /// The last second in which the issuing chain is valid.
     pub issuer_valid_until: Timestamp,
-    /// DER SubjectPublicKeyInfo of the client.
-    pub public_key: &'a [u8],
+    /// DER AlgorithmIdentifier of what it signs with.
+    pub algorithm: &'a [u8],
+    /// The client's.
+    pub public_key: &'a PublicKey,
 }
 
 /// The rule that is broken.
@@ -48,8 +51,8 @@ pub enum BrokenRule {
     /// RFC 5280, 4.1.2.2; NT-45.
     #[error("its serial number is not positive or has not exactly 20 octets")]
     Serial,
-    /// RFC 5280, 4.1.1.2.
-    #[error("its two signature algorithms differ")]
+    /// RFC 5280, 4.1.1.2; and RFC 6962, 3.2, where another key signs the precertificate.
+    #[error("its two signature algorithms differ, or are not that of the key that signs it")]
     Algorithm,
     /// RFC 5280, 4.1.2.5, for exactly as long as the profile says.
     #[error("it is valid for {seconds} seconds instead of {expected_seconds}")]
@@ -71,6 +74,9 @@ pub enum BrokenRule {
     /// NT-43: a certificate that outlives its chain is refused by verifiers in its last minutes.
     #[error("it outlives the chain of the CA that signs it")]
     OutlivesIssuer,
+    /// RFC 5280, 4.2.1.2.
+    #[error("its subject key identifier is not that of its public key")]
+    SubjectKeyId,
     /// RFC 5280, 4.1.2.7; NT-40: no key but the one whose possession was proved.
     #[error("its public key is not the client's")]
     PublicKey,
@@ -131,7 +137,8 @@ pub fn check(leaf: &Leaf<'_>, stage: Stage, lifetime_seconds: u64) -> Result<(),
     check_nothing_else(leaf)
 }
 
-/// Checks that a leaf is what its issuer was about to sign, for the client it was approved for.
+/// Checks that a leaf is of the issuer that is about to sign it, and for the client's key. Name and
+/// extensions are not looked at: they are compared with what the log has.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -148,8 +155,20 @@ pub fn check_origin(leaf: &Leaf<'_>, origin: &Origin<'_>) -> Result<(), BrokenRu
     if leaf.not_after > origin.issuer_valid_until {
         return Err(BrokenRule::OutlivesIssuer);
     }
-    if leaf.public_key != origin.public_key {
+    if leaf.algorithm != origin.algorithm {
+        return Err(BrokenRule::Algorithm);
+    }
+    if leaf.public_key != origin.public_key.spki_der() {
         return Err(BrokenRule::PublicKey);
+    }
+    // RFC 7093, 2, method 1.
+    let hash = digest(&SHA256, origin.public_key.key_octets());
+    let names_key = |extension: &LeafExtension<'_>| {
+        <&der::asn1::OctetStringRef>::from_der(extension.value)
+            .is_ok_and(|id| id.as_bytes() == &hash.as_ref()[..KEY_ID_BYTES])
+    };
+    if !leaf.extensions_named(SUBJECT_KEY_ID).all(names_key) {
+        return Err(BrokenRule::SubjectKeyId);
     }
     Ok(())
 }
@@ -348,6 +367,7 @@ const TAG_VALUE: TagNumber = TagNumber(0);
 const TAG_KEY_IDENTIFIER: u8 = 0x80;
 /// ASN.1 NULL.
 const POISON_VALUE: [u8; 2] = [0x05, 0x00];
+const KEY_ID_BYTES: usize = 20;
 /// X.509 counts versions from zero.
 const VERSION_3: u8 = 2;
 

@@ -9,6 +9,7 @@
 mod allowance;
 mod crowd;
 mod detained;
+mod framed;
 mod pace;
 mod watched;
 
@@ -37,8 +38,9 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{
     allowance::Metered,
-    crowd::{Crowd, Ended, Place},
+    crowd::{Crowd, Ended, Member, Place},
     detained::{detain, lend},
+    framed::Framed,
     watched::Watched,
 };
 
@@ -122,9 +124,10 @@ async fn accept(
 ) -> io::Result<(TcpStream, Place)> {
     crowd.may_come().await;
     let (stream, _) = listener.accept().await?;
-    // Who came and went is still handed out, and would cost as much as a client.
-    if let Some(gone) = stream.take_error()? {
-        return Err(gone);
+    // Who came and went is still handed out, and would cost as much as a client. Whatever the kernel
+    // holds against this connection is nobody else's trouble.
+    if !matches!(stream.take_error(), Ok(None)) {
+        return Err(io::ErrorKind::ConnectionReset.into());
     }
     // An answer is one small write: waiting to fill a segment would only delay it. It fails only
     // where the client is gone already, which the first read finds out.
@@ -185,9 +188,9 @@ impl Connection {
         let routes = Watched::new(self.router, Arc::clone(&member));
         let served = async {
             match self.tls {
-                None => talk(stream, routes, &protocols, watcher).await,
+                None => talk(stream, routes, &protocols, watcher, &member).await,
                 Some(tls) => match timeout(self.bounds.header_timeout, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => talk(stream, routes, &protocols, watcher).await,
+                    Ok(Ok(stream)) => talk(stream, routes, &protocols, watcher, &member).await,
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "a TLS handshake failed");
                         Conduct::Kept
@@ -231,7 +234,9 @@ async fn talk(
     routes: Watched,
     protocols: &auto::Builder<TokioExecutor>,
     watcher: Watcher,
+    member: &Arc<Member>,
 ) -> Conduct {
+    let stream = Framed::new(stream, Arc::clone(member));
     let connection = protocols.serve_connection(TokioIo::new(stream), routes);
     match watcher.watch(connection).await {
         Ok(()) => Conduct::Kept,

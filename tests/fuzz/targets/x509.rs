@@ -114,13 +114,16 @@ pub(crate) fn leaf(input: &[u8]) -> bool {
     for stage in [lint::Stage::Precertificate, lint::Stage::Certificate, lint::Stage::Unlogged] {
         let _ = lint::check(&leaf, stage, 600);
     }
-    let origin = lint::Origin {
-        issuer: leaf.issuer,
-        issuer_key_id: &[],
-        issuer_valid_until: leaf.not_after,
-        public_key: leaf.public_key,
-    };
-    let _ = lint::check_origin(&leaf, &origin);
+    if let Ok(public_key) = PublicKey::parse_der(leaf.public_key) {
+        let origin = lint::Origin {
+            issuer: leaf.issuer,
+            issuer_key_id: &[],
+            issuer_valid_until: leaf.not_after,
+            algorithm: leaf.algorithm,
+            public_key: &public_key,
+        };
+        let _ = lint::check_origin(&leaf, &origin);
+    }
     let logged = leaf.logged_tbs();
     if let Ok(logged) = &logged {
         let again = Leaf::parse_tbs(logged).expect("what we write can be read");

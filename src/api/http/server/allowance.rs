@@ -42,6 +42,8 @@ struct State {
     /// Since when it has been used up, without an answer in between.
     used_up_at: Option<Instant>,
     reader: Option<Waker>,
+    /// In HTTP/2's frames of headers, and not given back yet.
+    header_bytes: usize,
 }
 
 enum Verdict {
@@ -54,43 +56,66 @@ impl Allowance {
     /// A full one. A connection that has used it up, and is not answered anything for `patience`, is
     /// no client.
     pub(super) fn new(now: Instant, patience: Duration, shared: Arc<Pace>) -> Self {
-        let state =
-            State { left_bytes: BURST_BYTES, counted_at: now, used_up_at: None, reader: None };
+        let state = State {
+            left_bytes: BURST_BYTES,
+            counted_at: now,
+            used_up_at: None,
+            reader: None,
+            header_bytes: 0,
+        };
         Self { state: Mutex::new(state), patience, shared }
     }
 
     /// So many bytes turned out to be a request's.
     pub(super) fn give_back(&self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.shared.give_back(bytes);
+        self.add(&mut self.state(), i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So many of the bytes that were read are of HTTP/2's headers.
+    pub(super) fn has_headers(&self, bytes: usize) {
+        if bytes > 0 {
+            self.state().header_bytes += bytes;
+        }
+    }
+
+    /// A header turned out to be a request's, and says so much. How many bytes of it are given back:
+    /// never more than there were.
+    pub(super) fn give_back_header(&self, said_bytes: usize) -> usize {
         let mut state = self.state();
-        state.add(bytes);
-        state.wake();
+        let bytes = said_bytes.min(state.header_bytes);
+        state.header_bytes -= bytes;
+        self.add(&mut state, i64::try_from(bytes).unwrap_or(i64::MAX));
+        bytes
     }
 
     /// A request of the client was answered.
     pub(super) fn answered(&self, answer_bytes: usize) {
         let acknowledged = i64::try_from(answer_bytes / ACKNOWLEDGED_SHARE).unwrap_or(i64::MAX);
-        let bytes = BESIDE_AN_ANSWER_BYTES.saturating_add(acknowledged);
-        self.shared.give_back(bytes);
         let mut state = self.state();
-        state.add(bytes);
         state.used_up_at = None;
-        state.wake();
+        self.add(&mut state, BESIDE_AN_ANSWER_BYTES.saturating_add(acknowledged));
     }
 
     /// What was given back for a request is taken again: it was given up before its answer.
     pub(super) fn take(&self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.shared.take(bytes);
-        self.state().left_bytes -= bytes;
+        let mut state = self.state();
+        let before_bytes = state.shared_debt_bytes();
+        state.left_bytes =
+            state.left_bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.shared.take(state.shared_debt_bytes() - before_bytes);
+    }
+
+    fn add(&self, state: &mut State, bytes: i64) {
+        let before_bytes = state.shared_debt_bytes();
+        state.add(bytes);
+        self.shared.give_back(before_bytes - state.shared_debt_bytes());
+        state.wake();
     }
 
     fn may_read(&self, now: Instant, reader: &Waker) -> Verdict {
         let mut state = self.state();
         state.refill(now);
-        let owes_little = state.left_bytes > BURST_BYTES - AT_ONCE_BYTES;
-        if owes_little || state.left_bytes > 0 && !self.shared.is_used_up(now) {
+        if state.shared_debt_bytes() == 0 || state.left_bytes > 0 && !self.shared.is_used_up(now) {
             return Verdict::Read;
         }
         state.reader = Some(reader.clone());
@@ -111,6 +136,12 @@ impl Allowance {
 }
 
 impl State {
+    /// What it owes beyond what anyone may owe at any time: that much is a matter for all.
+    fn shared_debt_bytes(&self) -> i64 {
+        let owed_bytes = BURST_BYTES.saturating_sub(self.left_bytes);
+        owed_bytes.saturating_sub(AT_ONCE_BYTES).max(0)
+    }
+
     fn add(&mut self, bytes: i64) {
         self.left_bytes = self.left_bytes.saturating_add(bytes).min(BURST_BYTES);
         if self.left_bytes > BURST_BYTES / 2 {

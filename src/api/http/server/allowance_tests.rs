@@ -68,6 +68,13 @@ async fn nt_03_all_floods_together_are_read_no_faster_than_a_few() {
         allowance.take(4000);
         allowance.give_back(4000);
     }
+    // A header with a large token is in their midst, and comes through.
+    let (mut client, server) = duplex(1 << 20);
+    client.write_all(&[0; 40 << 10]).await.unwrap();
+    let mut large = Metered::new(server, Arc::clone(place.member()));
+    let began = Instant::now();
+    large.read_exact(&mut [0; 40 << 10]).await.unwrap();
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     let read_bytes: usize = floods.join_all().await.into_iter().sum();
     // What each may read at once, and what all share: at the start, and in a second.
     let (at_once, together) = (100 * (9 << 10), 5 << 20);
@@ -117,6 +124,25 @@ async fn nt_03_a_request_that_is_taken_back_counts() {
         resets += 1;
     }
     assert!(resets < 300, "{resets}");
+}
+
+/// HPACK: some octets can say that a header is of the largest size.
+#[tokio::test(start_paused = true)]
+async fn nt_03_a_compressed_header_gives_back_what_it_took_up_and_no_more() {
+    let (_client, _server, place) = connection().await;
+    let allowance = &place.member().allowance;
+    let mut requests = 0;
+    while matches!(allowance.may_read(Instant::now(), Waker::noop()), Verdict::Read) {
+        allowance.take(40 + 1000);
+        allowance.has_headers(40);
+        assert_eq!(allowance.give_back_header(56_000), 40);
+        allowance.answered(100);
+        requests += 1;
+    }
+    assert!(requests < 200, "{requests} requests with 1000 bytes of something else each");
+    // One that says no more than it took up is given back whole, with the next at the latest.
+    allowance.has_headers(300);
+    assert_eq!((allowance.give_back_header(200), allowance.give_back_header(200)), (200, 100));
 }
 
 #[tokio::test(start_paused = true)]

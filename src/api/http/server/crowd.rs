@@ -310,6 +310,15 @@ impl Member {
         self.took_us.fetch_max(self.moved_us(), Ordering::Relaxed);
     }
 
+    /// An answer is about to be handed out: the first one is not held against a client that has had
+    /// no chance to take any.
+    pub(super) fn begins_to_take(&self) {
+        let now_us = self.crowd.now_us().max(1);
+        let unset = self.took_us.compare_exchange(0, now_us, Ordering::Relaxed, Ordering::Relaxed);
+        // `Err`: it took something before, and that counts.
+        let _took_before = unset.is_err();
+    }
+
     /// It is the client's turn.
     pub(super) fn moved(&self) {
         self.moved_us.fetch_max(self.crowd.now_us(), Ordering::Relaxed);

@@ -187,6 +187,35 @@ async fn nt_03_a_newcomer_stays_when_those_go_who_take_slowly() {
     assert!(!newcomer.member().is_leaving());
 }
 
+/// A full tile has 320 KB, which its reader has not begun to take when it is held for it.
+#[tokio::test(start_paused = true)]
+async fn nt_03_a_large_answer_stays_when_those_go_who_keep_many_and_take_slowly() {
+    const TILE_BYTES: usize = 320 << 10;
+    let crowd = Crowd::new(2000);
+    let mut attackers = Vec::new();
+    for _ in 0..10 {
+        let attacker = crowd.admit(PATIENCE).await.unwrap();
+        attacker.member().begins_to_take();
+        assert!(attacker.member().hold(15 * TILE_BYTES));
+        attackers.push(attacker);
+    }
+    pass(Duration::from_secs(1)).await;
+    for attacker in &attackers {
+        attacker.member().took();
+    }
+    let honest = crowd.admit(PATIENCE).await.unwrap();
+    honest.member().begins_to_take();
+    while !attackers.iter().any(|place| place.member().is_leaving()) {
+        pass(Duration::from_millis(5)).await;
+        honest.member().hold(TILE_BYTES);
+        assert!(!honest.member().is_leaving());
+        if attackers.iter().all(|place| !place.member().is_leaving()) {
+            honest.member().release(TILE_BYTES);
+            attackers[0].member().hold(TILE_BYTES);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nt_03_newcomers_are_met_at_a_pace_once_many_were_found_out() {
     let crowd = Crowd::new(2);

@@ -29,9 +29,13 @@ impl Pace {
         }
     }
 
-    /// So much is used, whether there is any or not: who took too much at once makes all wait longer.
+    /// So much is used, whether there is any or not. Who took too much at once makes all wait for it,
+    /// but never for longer than a moment.
     pub(super) fn take(&self, amount: i64) {
-        self.left.fetch_sub(amount, Ordering::Relaxed);
+        let least = -self.a_second / LONGEST_WAIT_SHARE;
+        let sub = |left: i64| Some(left.saturating_sub(amount).max(least));
+        // Never `Err`: `sub` always has an answer.
+        let _before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sub);
     }
 
     /// So much of it is as if it had never been taken.
@@ -54,6 +58,9 @@ impl Pace {
     }
 }
 
+/// Of a second.
+const LONGEST_WAIT_SHARE: i64 = 4;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -73,6 +80,18 @@ mod tests {
         assert!(used_up());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!used_up());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_what_others_took() {
+        let pace = Pace::new(100, 1000);
+        for _ in 0..100 {
+            pace.take(i64::MAX);
+        }
+        tokio::time::advance(Duration::from_millis(250)).await;
+        assert!(pace.is_used_up(Instant::now()));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!pace.is_used_up(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]

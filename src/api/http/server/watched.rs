@@ -16,7 +16,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::{
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
     service::Service,
@@ -46,7 +46,11 @@ impl Service<Request<Incoming>> for Watched {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let may_be_asked_again = request.method() == Method::GET;
-        let asked = Arc::new(Asked::new(Arc::clone(&self.member), header_bytes(&request)));
+        let asked = Arc::new(Asked::new(
+            Arc::clone(&self.member),
+            request.version(),
+            header_bytes(&request),
+        ));
         // Before the work of answering, and again with what was the answer's size.
         if !asked.has_room || may_be_asked_again && !self.member.has_room() {
             return Box::pin(async move { Ok(asked.refuse()) });
@@ -60,6 +64,7 @@ impl Service<Request<Incoming>> for Watched {
             let answer = answering.await?;
             let answer_bytes = answer.body().size_hint().exact().unwrap_or(0);
             let answer_bytes = usize::try_from(answer_bytes).unwrap_or(usize::MAX);
+            asked.member.begins_to_take();
             let (taken, has_room) = Taken::of(Arc::clone(&asked.member), answer_bytes);
             if may_be_asked_again && !has_room {
                 return Ok(asked.refuse());
@@ -70,7 +75,7 @@ impl Service<Request<Incoming>> for Watched {
     }
 }
 
-/// About what the header took up on the wire; with HTTP/2 it was less.
+/// About what the header took up on the wire; with HTTP/2 it was less, for it is compressed.
 fn header_bytes(request: &Request<Incoming>) -> usize {
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
@@ -90,8 +95,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(member: Arc<Member>, header_bytes: usize) -> Self {
-        member.allowance.give_back(header_bytes);
+    fn new(member: Arc<Member>, version: Version, said_bytes: usize) -> Self {
+        let header_bytes = if version == Version::HTTP_2 {
+            member.allowance.give_back_header(said_bytes)
+        } else {
+            member.allowance.give_back(said_bytes);
+            said_bytes
+        };
         let has_room = member.begin_request();
         let (whole, answered) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { member, header_bytes, has_room, body_bytes: AtomicUsize::new(0), whole, answered }
