@@ -80,11 +80,13 @@ impl fmt::Display for VaultUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}://{}", self.key)?;
         let version = self.version.map(|version| version.to_string());
+        let encoded = |address: &Endpoint| address.as_str().replace('%', "%25").replace('&', "%26");
+        let address = self.address.as_ref().map(encoded);
         let parts = [
             ("mount", self.mount.as_deref()),
             ("namespace", self.namespace.as_deref()),
             ("version", version.as_deref()),
-            ("address", self.address.as_ref().map(Endpoint::as_str)),
+            ("address", address.as_deref()),
         ];
         let given = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
         for (number, (name, value)) in given.enumerate() {
@@ -195,6 +197,10 @@ mod tests {
         let secret_id = Some(SecretSource::File("/etc/mayfly/secret".into()));
         let (mount, role_id) = ("ci".to_owned(), Some("r1".to_owned()));
         assert_eq!(whole.auth, VaultAuth::AppRole { mount, role_id, secret_id });
+
+        let odd = "hashivault://ca?address=https://bao.example.com/a%26version=3%2520";
+        let uri = parsed(odd.strip_prefix("hashivault:").unwrap()).unwrap();
+        assert_eq!((uri.to_string().as_str(), uri.version), (odd, None));
 
         let kubernetes = parsed("//ca?auth=kubernetes&role=mayfly").unwrap();
         let jwt = "/var/run/secrets/kubernetes.io/serviceaccount/token".into();
