@@ -393,7 +393,11 @@ pub async fn open_key(
     let passphrase = passphrase.map(PassphraseSource::read).transpose()?;
     let signer = match uri {
         KeyUri::File(_) | KeyUri::Wrapped(_) => keys::open(uri, passphrase.as_ref()).await?,
-        KeyUri::Pkcs11(_) | KeyUri::AwsKms(_) => {
+        KeyUri::Pkcs11(_)
+        | KeyUri::AwsKms(_)
+        | KeyUri::AzureKms(_)
+        | KeyUri::GcpKms(_)
+        | KeyUri::Vault(_) => {
             let series = metrics.key(&uri.to_string());
             keys::open_counted(uri, passphrase.as_ref(), series).await?
         }

@@ -424,7 +424,11 @@ fn file_of(key: &KeyUri) -> Option<&Path> {
     match key {
         KeyUri::File(path) => Some(path),
         KeyUri::Wrapped(uri) => Some(&uri.path),
-        KeyUri::Pkcs11(_) | KeyUri::AwsKms(_) => None,
+        KeyUri::Pkcs11(_)
+        | KeyUri::AwsKms(_)
+        | KeyUri::AzureKms(_)
+        | KeyUri::GcpKms(_)
+        | KeyUri::Vault(_) => None,
     }
 }
 

@@ -229,7 +229,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
             "log: {remote: [{url: x, key: y}]}",
             "a log elsewhere ('log.remote') is not built",
         ),
-        ("file:keys/issuing.pem", "azurekms://vault/ca", "'azurekms:' are not built"),
     ] {
         assert_server_mistake(from, to, what);
     }

@@ -15,13 +15,22 @@ use crate::{
 };
 
 pub mod aws_kms;
+pub mod azure_kms;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod dev;
 pub mod file;
+pub mod gcp_kms;
+#[cfg(test)]
+#[expect(dead_code, reason = "the tests under tests/ use the rest")]
+#[path = "../../tests/support/key_services/mod.rs"]
+pub(crate) mod key_services;
 pub mod pkcs11;
 pub mod remote;
+pub mod service;
+mod spki;
 mod uri;
+pub mod vault;
 pub mod wrapped;
 
 pub use uri::{KeyUri, KeyUriError};
@@ -170,6 +179,18 @@ pub async fn open_counted(
     match uri {
         KeyUri::File(path) => Ok(file::open(path, passphrase)?),
         KeyUri::Pkcs11(uri) => Ok(pkcs11::open(uri, passphrase, series).await?),
+        KeyUri::AzureKms(key) => {
+            service::refuse_passphrase(uri, passphrase)?;
+            Ok(azure_kms::open(key, series).await?)
+        }
+        KeyUri::GcpKms(key) => {
+            service::refuse_passphrase(uri, passphrase)?;
+            Ok(gcp_kms::open(key, series).await?)
+        }
+        KeyUri::Vault(key) => {
+            service::refuse_passphrase(uri, passphrase)?;
+            Ok(vault::open(key, series).await?)
+        }
         // Boxed, or the futures of SDKs are part of all that open keys: the compiler gives up.
         KeyUri::AwsKms(uri) => Ok(aws_kms::open(uri, passphrase, series).boxed().await?),
         KeyUri::Wrapped(uri) => Ok(wrapped::open(uri, passphrase).boxed().await?),
@@ -183,6 +204,8 @@ pub enum OpenKeyError {
     File(#[from] file::OpenKeyError),
     #[error(transparent)]
     Pkcs11(#[from] pkcs11::OpenTokenKeyError),
+    #[error(transparent)]
+    Service(#[from] service::OpenServiceKeyError),
     #[error(transparent)]
     AwsKms(#[from] aws_kms::OpenAwsKeyError),
     #[error(transparent)]
@@ -278,7 +301,7 @@ pub fn verify(
 
 #[cfg(test)]
 mod tests {
-    use spki::AlgorithmIdentifierRef;
+    use ::spki::AlgorithmIdentifierRef;
 
     use super::*;
     use crate::x509::public_key::SignatureScheme;

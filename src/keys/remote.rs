@@ -165,6 +165,11 @@ impl<B: Backend> Remote<B> {
         &self.backend
     }
 
+    #[cfg(test)]
+    pub(super) fn set_attempt(&mut self, attempt: Duration) {
+        self.bounds.attempt = attempt;
+    }
+
     async fn sign_in_time(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let deadline = Instant::now() + self.bounds.deadline;
         let digest = digest::digest(digest_of(self.public_key.algorithm()), message);

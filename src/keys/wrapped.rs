@@ -12,9 +12,12 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 
 use super::{
-    KeyUri, Signer, aws_kms,
+    KeyUri, Signer, aws_kms, azure_kms,
     file::{self, GeneratedKey},
+    gcp_kms,
     remote::{Fault, FaultKind, RemoteBounds, persistently, random_jitter},
+    service::OpenServiceKeyError,
+    vault,
 };
 use crate::secret::Secret;
 
@@ -53,6 +56,9 @@ pub trait KeyEncryption: Send + Sync + fmt::Debug {
 async fn key_encryption(kek: &KeyUri) -> Result<Arc<dyn KeyEncryption>, WrappedFault> {
     match kek {
         KeyUri::AwsKms(uri) => Ok(aws_kms::key_encryption(uri).await?),
+        KeyUri::AzureKms(uri) => Ok(azure_kms::key_encryption(uri).await?),
+        KeyUri::GcpKms(uri) => Ok(gcp_kms::key_encryption(uri).await?),
+        KeyUri::Vault(uri) => Ok(vault::key_encryption(uri).await?),
         KeyUri::File(_) | KeyUri::Pkcs11(_) | KeyUri::Wrapped(_) => Err(WrappedFault::NotAService),
     }
 }
@@ -172,7 +178,7 @@ pub struct OpenWrappedKeyError {
 pub enum WrappedFault {
     #[error("a passphrase is configured, but the key service decrypts this file: remove it")]
     Passphrase,
-    #[error("the key of 'kek=' is not in a key service that encrypts; awskms: is one")]
+    #[error("the key of 'kek=' is in no key service")]
     NotAService,
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -182,6 +188,8 @@ pub enum WrappedFault {
     Envelope(#[from] EnvelopeError),
     #[error("the key service of 'kek=' cannot be used: {0}")]
     AwsKms(#[from] aws_kms::OpenAwsKeyError),
+    #[error("the key service of 'kek=' cannot be used: {0}")]
+    Service(#[from] OpenServiceKeyError),
     #[error(
         "the key service did not decrypt the file's data key: {fault}; the file says that it was \
          encrypted under {recorded:?}"

@@ -89,7 +89,8 @@ impl StartError {
             // Of a key file, as of a passphrase, only a change helps, and that is seen.
             Self::Key(OpenKeyError::File(_) | OpenKeyError::Pkcs11(_)) => false,
             Self::Passphrase(_) => false,
-            Self::Key(OpenKeyError::AwsKms(_) | OpenKeyError::Wrapped(_)) => true,
+            Self::Key(OpenKeyError::AwsKms(_) | OpenKeyError::Service(_)) => true,
+            Self::Key(OpenKeyError::Wrapped(_)) => true,
             Self::Chain { .. } | Self::Ca(_) => true,
             Self::LogIssuers(_) | Self::Audit(_) | Self::Tls(_) => true,
             Self::PrecertSigner { .. } | Self::Randomness => true,

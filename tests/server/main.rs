@@ -21,6 +21,10 @@ mod followed;
 mod golden;
 mod grpc;
 mod hostile;
+#[expect(dead_code, reason = "the tests beside src/keys use the rest")]
+#[path = "../support/key_services/mod.rs"]
+mod key_services;
+mod keys_elsewhere;
 mod legacy;
 mod load;
 mod metrics;

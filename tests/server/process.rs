@@ -19,17 +19,17 @@ use crate::{
     world::{Answer, answer, furnish, mayfly_yaml, signing_request, write_authority},
 };
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     issuer_key: IssuerKey,
     client: reqwest::Client,
 }
 
 impl Process {
     /// `limits` are commands of the shell that starts the process.
-    async fn start(limits: &str, change: impl FnOnce(String) -> String) -> Self {
+    pub(crate) async fn start(limits: &str, change: impl FnOnce(String) -> String) -> Self {
         let (folder, issuer_key) = furnish(change).await;
         let errors = File::create(folder.path().join("stderr")).unwrap();
         let script = format!("{limits} exec \"$0\" serve --config mayfly.yaml");
@@ -48,7 +48,7 @@ impl Process {
         Self { child, address, folder, issuer_key, client: reqwest::Client::new() }
     }
 
-    fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
@@ -57,14 +57,14 @@ impl Process {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    async fn issue(&self) -> Answer {
+    pub(crate) async fn issue(&self) -> Answer {
         let token = self.issuer_key.sign(&email_claims());
         let body = signing_request(&token, "jane@example.com").to_string();
         let url = format!("http://{}/api/v2/signingCert", self.address);
         answer(self.client.post(url).body(body)).await
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -76,7 +76,7 @@ impl Process {
         }
     }
 
-    async fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         let mut code = None;
         self.wait_for("the end", |process| {
             let ended = process.child.try_wait().unwrap();

@@ -220,7 +220,7 @@ pub(crate) async fn write_authority_for(
     fs::write(folder.join(format!("{name}-chain.pem")), chain).unwrap();
 }
 
-fn random_serial() -> Serial {
+pub(crate) fn random_serial() -> Serial {
     let mut random = [0; 20];
     aws_lc_rs::rand::fill(&mut random).unwrap();
     Serial::from_random(random)

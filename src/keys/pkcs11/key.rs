@@ -8,14 +8,10 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use der::{
-    Decode, Encode,
-    asn1::{BitStringRef, OctetStringRef, UintRef},
-};
-use spki::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+use der::{Decode, asn1::OctetStringRef};
 
 use super::{Pkcs11Uri, TokenFault};
-use crate::keys::VerifyingKey;
+use crate::keys::{VerifyingKey, spki};
 
 /// What a session calls a private key, and the public key that belongs to it.
 pub(super) struct Found {
@@ -129,33 +125,20 @@ fn ec_spki(attributes: &[Attribute]) -> Result<Option<Vec<u8>>, TokenFault> {
             Decode::from_der(point).map_err(|_| TokenFault::NoPublicKey)?;
         wrapped.as_bytes()
     };
-    Ok(spki(rfc5912::ID_EC_PUBLIC_KEY, der::asn1::AnyRef::from(&curve), point))
+    Ok(spki::of_ec(curve, point))
 }
 
 /// DER SubjectPublicKeyInfo of an RSA key; `None` where the attributes do not tell it.
 fn rsa_spki(attributes: &[Attribute]) -> Option<Vec<u8>> {
-    /// RFC 8017, A.1.1.
-    #[derive(der::Sequence)]
-    struct RsaPublicKey<'a> {
-        modulus: UintRef<'a>,
-        public_exponent: UintRef<'a>,
-    }
     let modulus = attributes.iter().find_map(|attribute| match attribute {
-        Attribute::Modulus(value) => UintRef::new(value).ok(),
+        Attribute::Modulus(value) => Some(value),
         _ => None,
     })?;
     let public_exponent = attributes.iter().find_map(|attribute| match attribute {
-        Attribute::PublicExponent(value) => UintRef::new(value).ok(),
+        Attribute::PublicExponent(value) => Some(value),
         _ => None,
     })?;
-    let key = RsaPublicKey { modulus, public_exponent }.to_der().ok()?;
-    spki(rfc5912::RSA_ENCRYPTION, der::asn1::AnyRef::NULL, &key)
-}
-
-fn spki(oid: ObjectIdentifier, parameters: der::asn1::AnyRef<'_>, key: &[u8]) -> Option<Vec<u8>> {
-    let algorithm = AlgorithmIdentifier { oid, parameters: Some(parameters) };
-    let subject_public_key = BitStringRef::from_bytes(key).ok()?;
-    SubjectPublicKeyInfo { algorithm, subject_public_key }.to_der().ok()
+    spki::of_rsa(modulus, public_exponent)
 }
 
 fn wanted(uri: &Pkcs11Uri) -> String {
@@ -167,6 +150,8 @@ fn wanted(uri: &Pkcs11Uri) -> String {
 
 #[cfg(test)]
 mod tests {
+    use der::{Encode as _, asn1::UintRef};
+
     use super::*;
     use crate::keys::{SignatureAlgorithm, file};
 
@@ -175,7 +160,7 @@ mod tests {
     }
 
     fn octets(spki_der: &[u8]) -> Vec<u8> {
-        let spki = spki::SubjectPublicKeyInfoRef::from_der(spki_der).unwrap();
+        let spki = ::spki::SubjectPublicKeyInfoRef::from_der(spki_der).unwrap();
         spki.subject_public_key.raw_bytes().to_vec()
     }
 

@@ -159,7 +159,12 @@ pub(crate) fn key_file(input: &[u8]) -> bool {
 pub(crate) fn names(input: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(input) else { return false };
     if let Ok(uri) = text.parse::<KeyUri>() {
-        assert_eq!(uri.to_string().parse(), Ok(uri));
+        // What a key is called leaves out how it is reached, which only some can do without.
+        let named = uri.to_string();
+        match named.parse::<KeyUri>() {
+            Ok(again) => assert_eq!(again.to_string(), named),
+            Err(error) => assert!(!matches!(uri, KeyUri::File(_) | KeyUri::AwsKms(_)), "{error}"),
+        }
     }
     if let Ok(at) = Timestamp::parse_rfc3339(text) {
         assert_eq!(Timestamp::parse_rfc3339(&at.to_string()), Ok(at));
