@@ -4,7 +4,9 @@
 pub(crate) mod clients;
 pub(crate) mod http;
 pub(crate) mod issuers;
+pub(crate) mod kryoptic;
 pub(crate) mod mayfly;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod softhsm;
+pub(crate) mod tpm;
