@@ -1,4 +1,4 @@
-//! A CA whose key is on a token: SoftHSM 2 through PKCS #11.
+//! A CA whose key is on a token, through PKCS #11: SoftHSM 2, kryoptic, a TPM.
 use std::fs;
 
 use serde_json::{Value, json};
@@ -6,26 +6,47 @@ use serde_json::{Value, json};
 use crate::support::{
     clients::{PlainClient, certificates, openssl},
     http, issuers,
+    kryoptic::Kryoptic,
     mayfly::{CaKey, Mayfly},
     peers::CiOidc,
-    softhsm::{self, PIN, SoftHsm},
+    softhsm::{self, PIN, SoftHsm, token::Token},
+    tpm::Tpm,
 };
 
 #[test]
 fn openssl_verifies_what_a_p256_key_on_a_token_signed() {
-    certificates_are_issued(CaKey::P256, "EC:prime256v1");
+    certificates_are_issued(CaKey::P256, "EC:prime256v1", &SoftHsm::new());
 }
 
 #[test]
 fn openssl_verifies_what_a_p384_key_on_a_token_signed() {
-    certificates_are_issued(CaKey::P384, "EC:secp384r1");
+    certificates_are_issued(CaKey::P384, "EC:secp384r1", &SoftHsm::new());
 }
 
-fn certificates_are_issued(ca: CaKey, kind: &str) {
-    let hsm = SoftHsm::new();
+#[test]
+fn openssl_verifies_what_a_p256_key_in_kryoptic_signed() {
+    certificates_are_issued(CaKey::P256, "EC:prime256v1", &Kryoptic::new());
+}
+
+#[test]
+fn openssl_verifies_what_a_p384_key_in_kryoptic_signed() {
+    certificates_are_issued(CaKey::P384, "EC:secp384r1", &Kryoptic::new());
+}
+
+#[test]
+fn openssl_verifies_what_a_p256_key_in_a_tpm_signed() {
+    certificates_are_issued(CaKey::P256, "EC:prime256v1", &Tpm::new());
+}
+
+#[test]
+fn openssl_verifies_what_a_p384_key_in_a_tpm_signed() {
+    certificates_are_issued(CaKey::P384, "EC:secp384r1", &Tpm::new());
+}
+
+fn certificates_are_issued(ca: CaKey, kind: &str, hsm: &Token) {
     hsm.generate(kind, "ca", "01");
     let oidc = CiOidc::start();
-    let mayfly = Mayfly::start_on_hsm(ca, &hsm, "ca", &issuers::email(oidc.url()));
+    let mayfly = Mayfly::start_on_hsm(ca, hsm, "ca", &issuers::email(oidc.url()));
     let request = PlainClient::new().request(&oidc.token(&jane()), "jane@example.com");
     for _ in 0..5 {
         let chain = certificates(&mayfly.ask(&request));
@@ -66,11 +87,12 @@ fn what_is_wrong_is_told_by_config_check_and_by_serve_before_a_port_opens() {
     let pin = hsm.pin_file();
     let pin = pin.to_str().unwrap();
     let passphrase = format!("    passphrase: file:{pin}\n");
+    let key = softhsm::uri;
     for (from, to, message) in [
         (pin, wrong_pin, "the token refuses the PIN (CKR_PIN_INCORRECT)"),
         (passphrase.as_str(), "", "no PIN is configured"),
-        ("object=ca", "object=no", "the token has no private key with object 'no'"),
-        ("object=ca", "object=another", "is not the key of"),
+        (&key("ca"), &key("no"), "the token has no private key with object 'no'"),
+        (&key("ca"), &key("another"), "is not the key of"),
         ("token=mayfly", "token=gone", "there is no token that is token 'gone'; there are 'mayf"),
         ("libsofthsm2.so", "libnone.so", "cannot be loaded as a PKCS #11 module"),
         ("?module-path", "?pin-value=1&module-path", "'pin-value' is refused"),
@@ -135,7 +157,7 @@ fn metrics(mayfly: &Mayfly) -> String {
     http::get(&format!("http://{private}/metrics")).unwrap().text
 }
 
-fn value(mayfly: &Mayfly, series: &str) -> f64 {
+pub(super) fn value(mayfly: &Mayfly, series: &str) -> f64 {
     let metrics = metrics(mayfly);
     let value = metrics.lines().find_map(|line| line.strip_prefix(series));
     value.unwrap_or_else(|| panic!("no {series} in {metrics}")).trim().parse().unwrap()
@@ -145,6 +167,6 @@ fn audit(mayfly: &Mayfly) -> std::path::PathBuf {
     mayfly.path("data/audit.jsonl")
 }
 
-fn jane() -> Value {
+pub(super) fn jane() -> Value {
     json!({"sub": "jane", "aud": "sigstore", "email": "jane@example.com", "email_verified": true})
 }

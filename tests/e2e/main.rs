@@ -23,6 +23,7 @@ mod identities;
 mod javascript;
 mod lenient_provider;
 mod login;
+mod lying_tokens;
 mod metrics;
 mod python;
 mod refusals;

@@ -3,6 +3,7 @@
 //! In: what kind of CA key, and an issuer file. Out: a running server, and documents to trust it.
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -19,9 +20,10 @@ use x509_parser::{prelude::FromDer as _, x509::SubjectPublicKeyInfo};
 
 use super::{
     http::{self, Answer},
+    issuers,
     peers::Rekor,
     process::{Outcome, Process, free_port, run},
-    softhsm::{self, SoftHsm},
+    softhsm::token::Token,
 };
 
 /// The curve of the CA's keys, root included.
@@ -106,12 +108,29 @@ impl Mayfly {
     }
 
     /// As [`Self::start`], with the issuing key `object` of a token.
-    pub(crate) fn start_on_hsm(ca: CaKey, hsm: &SoftHsm, object: &str, issuers: &str) -> Self {
+    pub(crate) fn start_on_hsm(ca: CaKey, hsm: &Token, object: &str, issuers: &str) -> Self {
+        let (directory, url) = Self::set_up_on_hsm(ca, hsm, object, issuers);
+        Self::on(directory, url, hsm.environment())
+    }
+
+    /// What `command` says as it fails with the configuration of [`Self::start_on_hsm`]. Somebody
+    /// else has the port: whoever opens it before the key would complain of that.
+    pub(crate) fn failure_on_hsm(ca: CaKey, hsm: &Token, object: &str, command: &[&str]) -> String {
+        let issuers = issuers::email("https://issuer.example.com");
+        let (directory, url) = Self::set_up_on_hsm(ca, hsm, object, &issuers);
+        let environment = hsm.environment();
+        fs::create_dir(directory.path().join("data")).unwrap();
+        command_of(directory.path(), &environment, &["log", "init"]).success();
+        let _taken = TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
+        command_of(directory.path(), &environment, command).failure()
+    }
+
+    fn set_up_on_hsm(ca: CaKey, hsm: &Token, object: &str, issuers: &str) -> (TempDir, String) {
         let directory = tempfile::tempdir().unwrap();
         let url = write_configuration(directory.path(), issuers);
         let configuration = directory.path().join("mayfly.yaml");
         let text = fs::read_to_string(&configuration).unwrap();
-        let (uri, pin) = (softhsm::uri(object), hsm.pin_file());
+        let (uri, pin) = (hsm.uri(object), hsm.pin_file());
         let key = format!(
             "key: {uri}
     passphrase: file:{}",
@@ -121,7 +140,7 @@ impl Mayfly {
         let issuing_key =
             KeyOnToken { octets: hsm.public_point(object), algorithm: ca.algorithm() };
         hold_ceremony(ca, &directory.path().join("keys"), &issuing_key);
-        Self::on(directory, url, vec![(softhsm::VARIABLE, hsm.configuration())])
+        (directory, url)
     }
 
     /// As [`Self::start`], with an issuing key in a key service, which its URI names.

@@ -1,32 +1,49 @@
-//! Keys on a real token: SoftHSM 2.
+//! Keys on real tokens: SoftHSM 2, kryoptic, and a TPM.
 //!
-//! SoftHSM reads its configuration's place from the environment, which other tests of this process
+//! Their modules read the token's place from the environment, which other tests of this process
 //! share. So each test runs itself again in a process of its own, with a token of its own.
 
-use std::process::Command;
+use std::{ops::Deref, path::Path, process::Command};
 
 use super::*;
 use crate::{
-    keys::contract,
+    keys::{SignError, contract},
     telemetry::metrics::{CallResult, Metrics},
 };
 
+#[path = "../../../tests/support/kryoptic.rs"]
+mod kryoptic;
 #[expect(dead_code, reason = "the tests under tests/ use the rest")]
 #[path = "../../../tests/support/softhsm.rs"]
 mod softhsm;
+#[expect(dead_code, reason = "the tests under tests/ use the rest")]
+#[path = "../../../tests/support/tpm.rs"]
+mod tpm;
 
-use softhsm::{PIN, SoftHsm};
+use kryoptic::Kryoptic;
+use softhsm::{PIN, SoftHsm, token};
+use tpm::Tpm;
 
-/// Runs the test `name` again where the token is seen; whether this is the process outside.
+/// Runs the test `name` again where SoftHSM's token is seen; whether this is the process outside.
 fn outside(name: &str, set_up: impl FnOnce(&SoftHsm)) -> bool {
-    if std::env::var_os(softhsm::VARIABLE).is_some() {
+    outside_of(SoftHsm::new, name, set_up)
+}
+
+/// As [`outside`], with the token that `make` makes.
+fn outside_of<T: Deref<Target = token::Token>>(
+    make: impl FnOnce() -> T,
+    name: &str,
+    set_up: impl FnOnce(&T),
+) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
         return false;
     }
-    let hsm = SoftHsm::new();
+    let hsm = make();
     set_up(&hsm);
     let outcome = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("keys::pkcs11::tests::{name}"), "--nocapture"])
-        .env(softhsm::VARIABLE, hsm.configuration())
+        .env(INSIDE, "yes")
+        .envs(hsm.environment())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&outcome.stdout);
@@ -45,7 +62,12 @@ fn secret(text: &str) -> Secret {
 }
 
 fn parsed(object: &str) -> Pkcs11Uri {
-    softhsm::uri(object).strip_prefix("pkcs11:").unwrap().parse().unwrap()
+    parsed_in(softhsm::MODULE, object)
+}
+
+fn parsed_in(module: &str, object: &str) -> Pkcs11Uri {
+    let uri = token::uri_of(Path::new(module), object);
+    uri.strip_prefix("pkcs11:").unwrap().parse().unwrap()
 }
 
 async fn try_open(uri: &Pkcs11Uri, pin: &str) -> Result<Arc<dyn Signer>, OpenTokenKeyError> {
@@ -61,29 +83,68 @@ async fn refusal(uri: &str, pin: &str) -> String {
 
 #[test]
 fn keys_on_a_token_uphold_the_contract() {
-    let set_up = |hsm: &SoftHsm| {
-        for (kind, object, id) in [
-            ("EC:prime256v1", "p256", "01"),
-            ("EC:secp384r1", "p384", "02"),
-            ("rsa:3072", "rsa", "03"),
-        ] {
-            hsm.generate(kind, object, id);
-        }
-    };
+    let set_up = |hsm: &SoftHsm| generate_each(hsm, "rsa:3072");
     if outside("keys_on_a_token_uphold_the_contract", set_up) {
         return;
     }
+    for (object, algorithm) in EACH {
+        contract_is_upheld(&parsed(object), algorithm);
+    }
+}
+
+#[test]
+fn keys_in_kryoptic_uphold_the_contract() {
+    let set_up = |hsm: &Kryoptic| generate_each(hsm, "rsa:4096");
+    if outside_of(Kryoptic::new, "keys_in_kryoptic_uphold_the_contract", set_up) {
+        return;
+    }
+    for (object, algorithm) in EACH {
+        contract_is_upheld(&parsed_in(kryoptic::MODULE, object), algorithm);
+    }
+}
+
+#[test]
+fn keys_in_a_tpm_uphold_the_contract() {
+    let set_up = |tpm: &Tpm| generate_each(tpm, "rsa:2048");
+    if outside_of(Tpm::new, "keys_in_a_tpm_uphold_the_contract", set_up) {
+        return;
+    }
+    for (object, algorithm) in EACH {
+        contract_is_upheld(&parsed_in(&tpm::module(), object), algorithm);
+    }
+}
+
+/// What it signs is not by the key that it shows.
+#[test]
+fn a_token_that_lies_is_asked_once_and_not_believed() {
+    let set_up = |hsm: &SoftHsm| {
+        hsm.generate("EC:prime256v1", "ca", "01");
+        hsm.forge("ca", "01");
+    };
+    if outside("a_token_that_lies_is_asked_once_and_not_believed", set_up) {
+        return;
+    }
+    let (remote, series) = remote_on("ca");
     blocking(async {
-        for (object, algorithm) in [
-            ("p256", SignatureAlgorithm::EcdsaP256Sha256),
-            ("p384", SignatureAlgorithm::EcdsaP384Sha384),
-            ("rsa", SignatureAlgorithm::RsaPkcs1Sha256),
-        ] {
-            let signer = try_open(&parsed(object), PIN).await.unwrap();
-            assert_eq!(signer.algorithm(), algorithm);
-            assert_eq!(signer.name(), format!("pkcs11:token=mayfly;object={object}"));
-            contract::uphold(signer, &[PIN.as_bytes()]).await;
-        }
+        let error = remote.sign(b"m").await.unwrap_err();
+        assert!(matches!(error, SignError::BadSignature { .. }), "{error}");
+        assert_eq!(series.calls(CallResult::BadSignature), 1);
+    });
+}
+
+fn generate_each(hsm: &token::Token, rsa: &str) {
+    hsm.generate("EC:prime256v1", "p256", "01");
+    hsm.generate("EC:secp384r1", "p384", "02");
+    hsm.generate(rsa, "rsa", "03");
+}
+
+fn contract_is_upheld(uri: &Pkcs11Uri, algorithm: SignatureAlgorithm) {
+    blocking(async {
+        let signer = try_open(uri, PIN).await.unwrap();
+        assert_eq!(signer.algorithm(), algorithm);
+        assert_eq!(signer.name(), uri.to_string());
+        assert!(!signer.name().contains("module-path"));
+        contract::uphold(signer, &[PIN.as_bytes()]).await;
     });
 }
 
@@ -181,7 +242,21 @@ fn a_lost_session_and_a_lost_login_are_made_good_within_one_signature() {
     if outside("a_lost_session_and_a_lost_login_are_made_good_within_one_signature", set_up) {
         return;
     }
-    let (remote, series) = remote_on("ca");
+    losses_are_made_good(parsed("ca"));
+}
+
+#[test]
+fn kryoptic_that_loses_a_session_and_a_login_is_asked_again_too() {
+    let set_up = |hsm: &Kryoptic| hsm.generate("EC:prime256v1", "ca", "01");
+    let name = "kryoptic_that_loses_a_session_and_a_login_is_asked_again_too";
+    if outside_of(Kryoptic::new, name, set_up) {
+        return;
+    }
+    losses_are_made_good(parsed_in(kryoptic::MODULE, "ca"));
+}
+
+fn losses_are_made_good(uri: Pkcs11Uri) {
+    let (remote, series) = remote_of(uri);
     let token = Arc::clone(&remote.backend().token);
     blocking(async {
         remote.sign(b"m").await.unwrap();
@@ -242,7 +317,11 @@ fn another_key_under_the_same_name_is_not_used() {
 }
 
 fn remote_on(object: &str) -> (Remote<Pkcs11Backend>, KeySeries) {
-    let (token, public_key) = Token::open(parsed(object), secret(PIN)).unwrap();
+    remote_of(parsed(object))
+}
+
+fn remote_of(uri: Pkcs11Uri) -> (Remote<Pkcs11Backend>, KeySeries) {
+    let (token, public_key) = Token::open(uri, secret(PIN)).unwrap();
     let series = Metrics::new().key("test");
     let backend =
         Pkcs11Backend { token: Arc::new(token), sessions: Arc::new(Semaphore::new(SESSIONS)) };
@@ -258,3 +337,11 @@ impl Token {
         self.module.change_pin(&self.uri.token, old, new);
     }
 }
+
+const EACH: [(&str, SignatureAlgorithm); 3] = [
+    ("p256", SignatureAlgorithm::EcdsaP256Sha256),
+    ("p384", SignatureAlgorithm::EcdsaP384Sha384),
+    ("rsa", SignatureAlgorithm::RsaPkcs1Sha256),
+];
+/// Whether this process is one in which a test runs itself again.
+const INSIDE: &str = "MAYFLY_TOKEN_TEST";
