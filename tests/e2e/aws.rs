@@ -48,6 +48,30 @@ fn certificates_are_issued(ca: CaKey, spec: &str) {
     }
 }
 
+/// RFC 6962, 3.1: half the calls, and clients see no difference.
+#[test]
+fn with_a_key_of_its_own_for_precertificates_kms_signs_each_certificate_once() {
+    let kms = AwsKms::ministack();
+    let key = kms.create_signing_key("ECC_NIST_P384", "ca");
+    let user = kms.create_user("mayfly", &SIGNING, &key);
+    let mut world = World::new(CaKey::P384, &kms, &key, &user, &kms.uri("alias/ca"));
+    world.mayfly.kill();
+    let file = world.mayfly.path("mayfly.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let chain = "    chain: keys/chain.pem\n";
+    assert_eq!(text.matches(chain).count(), 1, "{text}");
+    fs::write(file, text.replace(chain, &format!("{chain}    precertificate-signer: true\n")))
+        .unwrap();
+    world.mayfly.restart();
+    let calls = || world.metric("calls_total", ",result=\"ok\"");
+    let before = calls();
+    assert_eq!(before, 2.0, "the proof of key and chain, and the other key's certificate");
+    for _ in 0..5 {
+        world.assert_issues();
+    }
+    assert_eq!(calls() - before, 5.0);
+}
+
 #[test]
 fn a_ceremony_with_a_root_and_an_issuing_key_in_kms_serves_good_certificates() {
     let kms = AwsKms::ministack();

@@ -177,11 +177,17 @@ async fn a_reader_with_an_older_checkpoint_still_gets_its_partial_tiles() {
 async fn every_checkpoint_that_a_reader_gets_has_its_tiles_while_the_log_grows() {
     let signer = Arc::new(TestSigner::new());
     let log = start(memory(&signer).await, &ManualClock::ticking()).await;
+    let (looked_at, mut seen) = tokio::sync::watch::channel(0);
     let writer = tokio::spawn({
         let log = log.clone();
         async move {
             for round in 0..30 {
-                submit(&log, round * 37..(round + 1) * 37).await;
+                let size = (round + 1) * 37;
+                submit(&log, round * 37..size).await;
+                // Now and then it waits for the reader, who is slow on a busy machine.
+                if round % 5 == 4 {
+                    seen.wait_for(|seen| *seen >= u64::from(size)).await.unwrap();
+                }
             }
         }
     });
@@ -199,6 +205,7 @@ async fn every_checkpoint_that_a_reader_gets_has_its_tiles_while_the_log_grows()
             }
         }
         sizes.insert(size);
+        looked_at.send_replace(size);
         tokio::task::yield_now().await;
     }
     writer.await.unwrap();
