@@ -177,6 +177,28 @@ async fn a_thousand_clients_that_come_and_go_leave_nothing_behind() {
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
+/// The kernel hands such connections out with an error of their own, which is no reason to pause or
+/// to send others away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nt_08_connections_that_end_before_they_are_accepted_cost_nobody_a_place() {
+    let world = World::start().await;
+    let address = world.running.public_address();
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TcpStream::connect(address).await.unwrap());
+    }
+    issue(&world).await;
+    for _ in 0..500 {
+        let mut gone = TcpStream::connect(address).await.unwrap();
+        gone.shutdown().await.unwrap();
+        gone.set_zero_linger().unwrap();
+        drop(gone);
+    }
+    issue(&world).await;
+    let closed = |stream: &&TcpStream| stream.try_read(&mut [0; 1]).is_ok();
+    assert_eq!(idle.iter().filter(closed).count(), 0);
+}
+
 /// The last frames, of which the client is told why, are all it gets: the connection is kept, unread,
 /// until the time is over that any client is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
