@@ -29,6 +29,8 @@ pub mod pkcs11;
 pub mod remote;
 pub mod service;
 mod spki;
+#[cfg(test)]
+pub(crate) mod trial;
 mod uri;
 pub mod vault;
 pub mod wrapped;

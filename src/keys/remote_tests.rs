@@ -11,7 +11,10 @@ use std::{
 use futures_util::future::join_all;
 
 use super::*;
-use crate::{keys::contract, telemetry::metrics::Metrics};
+use crate::{
+    keys::contract,
+    telemetry::{metrics::Metrics, with_causes},
+};
 
 /// What the back end does with one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -117,11 +120,6 @@ fn remote(acts: &[Act], always: Act) -> (Arc<Remote<Arc<Fake>>>, Arc<Fake>) {
     (Arc::new(remote), fake)
 }
 
-fn told(error: &SignError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
-}
-
 fn calls(fake: &Fake) -> usize {
     fake.calls.load(Ordering::SeqCst)
 }
@@ -153,7 +151,7 @@ async fn attempts_are_bounded_in_number_and_each_result_is_counted() {
         let (remote, fake) = remote(&[], Act::Fail(kind));
         let error = remote.sign(b"m").await.unwrap_err();
         assert!(matches!(error, SignError::Unavailable { .. }));
-        assert_eq!(told(&error), "key fake:key: could not be reached: Sign: E42");
+        assert_eq!(with_causes(&error), "key fake:key: could not be reached: Sign: E42");
         assert_eq!(calls(&fake), 3);
         assert_eq!(remote.series.calls(result), 3);
     }
@@ -170,7 +168,7 @@ async fn what_an_operator_must_mend_is_not_tried_again() {
         ),
     ] {
         let (remote, fake) = remote(&[], Act::Fail(kind));
-        assert_eq!(told(&remote.sign(b"m").await.unwrap_err()), text);
+        assert_eq!(with_causes(&remote.sign(b"m").await.unwrap_err()), text);
         assert_eq!(calls(&fake), 1);
         assert_eq!(remote.series.calls(result), 1);
     }
@@ -192,7 +190,7 @@ async fn a_service_that_hangs_is_given_up_at_the_deadline() {
     let (remote, _) = remote(&[], Act::Hang);
     let begun = Instant::now();
     let error = remote.sign(b"m").await.unwrap_err();
-    assert_eq!(told(&error), "key fake:key: could not be reached: no answer in time");
+    assert_eq!(with_causes(&error), "key fake:key: could not be reached: no answer in time");
     let took = begun.elapsed();
     assert!(took <= bounds().deadline && took > bounds().attempt, "{took:?}");
 }
@@ -226,7 +224,7 @@ async fn who_waits_in_vain_for_a_turn_is_told_so_and_the_service_is_not_blamed()
     let messages: Vec<[u8; 1]> = (0..16).map(|number| [number]).collect();
     let answers = join_all(messages.iter().map(|message| remote.sign(message))).await;
     let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
-    let texts: Vec<String> = refused.map(told).collect();
+    let texts: Vec<String> = refused.map(|error| with_causes(&error)).collect();
     // Four at a time: eight are signed, four are cut off at the deadline, four never had a turn.
     let ending = |end: &str| texts.iter().filter(|text| text.ends_with(end)).count();
     assert_eq!(ending("too many signatures are waiting for this key"), 4, "{texts:?}");
@@ -258,7 +256,9 @@ async fn a_service_that_keeps_failing_is_left_alone_until_one_attempt_finds_it_b
     }
     assert_eq!(calls(&fake), 5);
     let error = remote.sign(b"m").await.unwrap_err();
-    assert!(told(&error).ends_with("it failed too often in a row and is left alone for a while"));
+    assert!(
+        with_causes(&error).ends_with("it failed too often in a row and is left alone for a while")
+    );
     assert_eq!((calls(&fake), remote.series.rejections()), (5, 1));
 
     // One finds out that it still fails; the rest lengthens, and others are not let through.

@@ -3,11 +3,13 @@
 //! Credentials come from the environment, which other tests of this process share. So each test
 //! runs itself again in a process of its own, with a user of its own.
 
-use std::process::Command;
-
 use super::*;
 use crate::{
-    keys::{contract, wrapped::Binding},
+    keys::{
+        contract,
+        trial::{blocking, run_again},
+        wrapped::Binding,
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -28,22 +30,10 @@ fn outside(name: &str, actions: &[&str], set_up: impl FnOnce(&AwsKms)) -> bool {
     let every_key =
         aws::AwsKey { id: String::new(), arn: "*".to_owned(), alias_arn: "*".to_owned() };
     let user = kms.create_user("mayfly", actions, &every_key);
-    let outcome = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("keys::aws_kms::tests::{name}"), "--nocapture"])
-        .envs(user.environment())
-        .env(ADDRESS, kms.address())
-        .env(SECRET, &user.secret)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&outcome.stdout);
-    let complained = String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success() && said.contains("1 passed"), "{said}\n{complained}");
+    let mut environment = user.environment();
+    environment.extend([(ADDRESS, kms.address().into()), (SECRET, user.secret.clone().into())]);
+    run_again(&format!("keys::aws_kms::tests::{name}"), &environment);
     true
-}
-
-fn blocking<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(future)
 }
 
 fn uri(key: &str) -> AwsKmsUri {

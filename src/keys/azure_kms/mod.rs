@@ -20,8 +20,8 @@ use super::{
     SignatureAlgorithm, Signer, VerifyingKey,
     remote::{Backend, Fault, FaultKind, Remote, RemoteBounds, random_jitter},
     service::{
-        Answer, Client, Endpoint, Environment, OpenServiceKeyError, ServiceFault, Tokens, fault,
-        in_time, told, with_bearer,
+        Answer, Asked, Client, Endpoint, Environment, OpenServiceKeyError, ServiceFault, Tokens,
+        fault, in_time, told, with_bearer, with_token,
     },
     spki,
     wrapped::KeyEncryption,
@@ -175,25 +175,20 @@ impl KeyVault {
     ) -> Result<Answer, Fault> {
         let mut url = self.endpoint.at(path.iter().copied());
         url.query_pairs_mut().append_pair("api-version", API_VERSION);
-        let mut token = self.tokens.current().await?;
-        let mut again = true;
-        loop {
+        let url = &url;
+        with_token(&self.tokens, |token| async move {
             let request = match body {
                 Some(body) => self.client.post_json(url.clone(), body),
                 None => self.client.get(url.clone()),
             };
             let answer = self.client.send(operation, with_bearer(request, &token)).await?;
-            let Some(fault) = failure(operation, &answer, &token) else { return Ok(answer) };
-            if answer.status != 401 || !again {
-                return Err(fault);
+            match failure(operation, &answer, &token) {
+                None => Ok(Asked::Answered(answer)),
+                Some(fault) if answer.status == 401 => Ok(Asked::Refused(fault)),
+                Some(fault) => Err(fault),
             }
-            let another = self.tokens.instead_of(&token).await?;
-            if another.expose() == token.expose() {
-                return Err(fault);
-            }
-            token = another;
-            again = false;
-        }
+        })
+        .await
     }
 }
 

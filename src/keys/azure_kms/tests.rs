@@ -6,7 +6,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    keys::{SignError, contract, key_services},
+    keys::{
+        contract, key_services,
+        trial::{Opened, bounds},
+    },
     telemetry::metrics::{CallResult, Metrics},
 };
 
@@ -20,12 +23,6 @@ struct World {
     azure: Running<Azure>,
     secret: String,
     folder: TempDir,
-}
-
-#[derive(Debug)]
-struct Opened {
-    remote: Arc<Remote<AzureKey>>,
-    series: KeySeries,
 }
 
 type Variables<'a> = &'a [(&'static str, &'a str)];
@@ -46,7 +43,7 @@ impl World {
         path.to_str().unwrap().to_owned()
     }
 
-    async fn open(&self, key: &str) -> Result<Opened, OpenServiceKeyError> {
+    async fn open(&self, key: &str) -> Result<Opened<AzureKey>, OpenServiceKeyError> {
         self.open_as(key, "&client-secret=file:secret", &self.application()).await
     }
 
@@ -59,7 +56,7 @@ impl World {
         key: &str,
         parameters: &str,
         variables: Variables<'_>,
-    ) -> Result<Opened, OpenServiceKeyError> {
+    ) -> Result<Opened<AzureKey>, OpenServiceKeyError> {
         let url = self.azure.url();
         let text = format!("//ca-vault/{key}?endpoint={url}{parameters}");
         let uri: AzureKmsUri = text.parse().unwrap();
@@ -78,25 +75,6 @@ impl World {
         let told = self.open_as(key, parameters, variables).await.err().unwrap().to_string();
         assert!(!told.contains(&self.secret), "{told}");
         told
-    }
-}
-
-impl Opened {
-    async fn told(&self) -> String {
-        let error: SignError = self.remote.sign(b"m").await.unwrap_err();
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        format!("{error}{}", cause.unwrap_or_default())
-    }
-}
-
-/// With shorter pauses than at work, and patience for a machine that has other things to do.
-fn bounds() -> RemoteBounds {
-    RemoteBounds {
-        deadline: Duration::from_secs(60),
-        attempt: Duration::from_secs(20),
-        pause: Duration::from_millis(5),
-        throttled_pause: Duration::from_millis(10),
-        ..RemoteBounds::default()
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use google_cloud_auth::credentials::{
@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::{
     keys::{
         remote::{Fault, FaultKind},
-        service::{ServiceFault, fault, read_file, told},
+        service::{ServiceFault, TokenSource, fault, read_file, told},
     },
     secret::Secret,
 };
@@ -38,11 +38,20 @@ impl GoogleCredentials {
         Ok(Self { file, current })
     }
 
-    /// A token that should be good.
-    pub(super) async fn token(&self) -> Result<Secret, Fault> {
+    /// What cannot be made leaves the old in place, which then says why.
+    fn renew(&self) {
+        match made(self.file.as_ref()) {
+            Ok(new) => *self.current.lock().unwrap_or_else(PoisonError::into_inner) = new,
+            Err(fault) => tracing::warn!(%fault, "the credentials for Google cannot be read"),
+        }
+    }
+}
+
+impl TokenSource for GoogleCredentials {
+    async fn current(&self) -> Result<Arc<Secret>, Fault> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match current.access_token().await {
-            Ok(token) => Ok(Secret::from(token.token)),
+            Ok(token) => Ok(Arc::new(Secret::from(token.token))),
             Err(error) => {
                 let kind = if error.is_transient() {
                     FaultKind::Transient
@@ -56,23 +65,14 @@ impl GoogleCredentials {
         }
     }
 
-    /// Another token than the one that was just refused; that one again, if there is no other.
-    pub(super) async fn instead_of(&self, refused: &Secret) -> Result<Secret, Fault> {
-        let token = self.token().await?;
+    async fn instead_of(&self, refused: &Arc<Secret>) -> Result<Arc<Secret>, Fault> {
+        let token = self.current().await?;
         if token.expose() != refused.expose() {
             // Someone else had it replaced in the meantime.
             return Ok(token);
         }
         self.renew();
-        self.token().await
-    }
-
-    /// What cannot be made leaves the old in place, which then says why.
-    fn renew(&self) {
-        match made(self.file.as_ref()) {
-            Ok(new) => *self.current.lock().unwrap_or_else(PoisonError::into_inner) = new,
-            Err(fault) => tracing::warn!(%fault, "the credentials for Google cannot be read"),
-        }
+        self.current().await
     }
 }
 

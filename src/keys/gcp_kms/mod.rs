@@ -21,8 +21,8 @@ use super::{
     SignatureAlgorithm, Signer, VerifyingKey,
     remote::{Backend, Fault, FaultKind, Remote, RemoteBounds, random_jitter},
     service::{
-        Answer, Client, Endpoint, Environment, OpenServiceKeyError, ServiceFault, fault, in_time,
-        public_key_of_pem, told, with_bearer,
+        Answer, Asked, Client, Endpoint, Environment, OpenServiceKeyError, ServiceFault, fault,
+        in_time, public_key_of_pem, told, with_bearer, with_token,
     },
     wrapped::KeyEncryption,
 };
@@ -170,26 +170,20 @@ impl CloudKms {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Fault> {
-        let url = self.endpoint.at(std::iter::once("v1").chain(path.split('/')));
-        let mut token = self.credentials.token().await?;
-        let mut again = true;
-        loop {
+        let url = &self.endpoint.at(std::iter::once("v1").chain(path.split('/')));
+        with_token(&self.credentials, |token| async move {
             let request = match body {
                 Some(body) => self.client.post_json(url.clone(), body),
                 None => self.client.get(url.clone()),
             };
             let answer = self.client.send(operation, with_bearer(request, &token)).await?;
-            let Some(fault) = failure(operation, &answer, &token) else { return Ok(answer) };
-            if answer.status != 401 || !again {
-                return Err(fault);
+            match failure(operation, &answer, &token) {
+                None => Ok(Asked::Answered(answer)),
+                Some(fault) if answer.status == 401 => Ok(Asked::Refused(fault)),
+                Some(fault) => Err(fault),
             }
-            let another = self.credentials.instead_of(&token).await?;
-            if another.expose() == token.expose() {
-                return Err(fault);
-            }
-            token = another;
-            again = false;
-        }
+        })
+        .await
     }
 }
 

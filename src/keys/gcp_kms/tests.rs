@@ -6,7 +6,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    keys::{SignError, contract, key_services},
+    keys::{
+        contract, key_services,
+        trial::{Opened, bounds},
+    },
     telemetry::metrics::{CallResult, Metrics},
 };
 
@@ -21,12 +24,6 @@ const CA: &str = "projects/p/locations/global/keyRings/r/cryptoKeys/ca/cryptoKey
 struct World {
     gcp: Running<Gcp>,
     folder: TempDir,
-}
-
-#[derive(Debug)]
-struct Opened {
-    remote: Arc<Remote<GcpKey>>,
-    series: KeySeries,
 }
 
 impl World {
@@ -45,7 +42,7 @@ impl World {
         path.to_str().unwrap().to_owned()
     }
 
-    async fn open(&self, name: &str, file: &str) -> Result<Opened, OpenServiceKeyError> {
+    async fn open(&self, name: &str, file: &str) -> Result<Opened<GcpKey>, OpenServiceKeyError> {
         let text = format!("//{name}?endpoint={}&credentials=file:{file}", self.gcp.url());
         let uri: GcpKmsUri = text.parse().unwrap();
         let (uri, series) = (uri.resolved_in(self.folder.path()), Metrics::new().key("test"));
@@ -55,25 +52,6 @@ impl World {
 
     async fn refusal(&self, name: &str, file: &str) -> String {
         self.open(name, file).await.err().unwrap().to_string()
-    }
-}
-
-impl Opened {
-    async fn told(&self) -> String {
-        let error: SignError = self.remote.sign(b"m").await.unwrap_err();
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        format!("{error}{}", cause.unwrap_or_default())
-    }
-}
-
-/// With shorter pauses than at work, and patience for a machine that has other things to do.
-fn bounds() -> RemoteBounds {
-    RemoteBounds {
-        deadline: Duration::from_secs(60),
-        attempt: Duration::from_secs(20),
-        pause: Duration::from_millis(5),
-        throttled_pause: Duration::from_millis(10),
-        ..RemoteBounds::default()
     }
 }
 

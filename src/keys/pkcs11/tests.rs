@@ -3,11 +3,14 @@
 //! Their modules read the token's place from the environment, which other tests of this process
 //! share. So each test runs itself again in a process of its own, with a token of its own.
 
-use std::{ops::Deref, path::Path, process::Command};
+use std::{ops::Deref, path::Path};
 
 use super::*;
 use crate::{
-    keys::{SignError, contract},
+    keys::{
+        SignError, contract,
+        trial::{blocking, run_again},
+    },
     telemetry::metrics::{CallResult, Metrics},
 };
 
@@ -40,21 +43,10 @@ fn outside_of<T: Deref<Target = token::Token>>(
     }
     let hsm = make();
     set_up(&hsm);
-    let outcome = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("keys::pkcs11::tests::{name}"), "--nocapture"])
-        .env(INSIDE, "yes")
-        .envs(hsm.environment())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&outcome.stdout);
-    let complained = String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success() && said.contains("1 passed"), "{said}\n{complained}");
+    let mut environment = hsm.environment();
+    environment.push((INSIDE, "yes".into()));
+    run_again(&format!("keys::pkcs11::tests::{name}"), &environment);
     true
-}
-
-fn blocking<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(future)
 }
 
 fn secret(text: &str) -> Secret {

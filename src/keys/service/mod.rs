@@ -20,7 +20,7 @@ pub use uri::ServiceUriError;
 
 pub(super) use client::{Answer, Client, Endpoint, fault, told, with_bearer};
 pub(super) use environment::{Environment, read_file};
-pub(super) use tokens::{Login, Token, Tokens};
+pub(super) use tokens::{Asked, Login, Token, TokenSource, Tokens, with_token};
 pub(super) use uri::{Query, authority_and_query};
 
 /// Credentials of a key service are the provider's own, and no passphrase.

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::fault;
+use super::{Answer, fault};
 use crate::{
     keys::remote::{Fault, FaultKind},
     secret::Secret,
@@ -43,6 +43,46 @@ pub(in crate::keys) struct Token {
     pub(in crate::keys) lifetime: Option<Duration>,
     /// Whether the service prolongs it.
     pub(in crate::keys) renewable: bool,
+}
+
+/// Who always has a token.
+pub(in crate::keys) trait TokenSource {
+    /// A token that should be good.
+    async fn current(&self) -> Result<Arc<Secret>, Fault>;
+
+    /// Another token than the one that a service just refused; that one again, if the credentials
+    /// have no other.
+    async fn instead_of(&self, refused: &Arc<Secret>) -> Result<Arc<Secret>, Fault>;
+}
+
+/// What came of a request with a token, where it is no fault that another token leaves as it is.
+pub(in crate::keys) enum Asked {
+    Answered(Answer),
+    /// It may be the token's fault.
+    Refused(Fault),
+}
+
+/// Asks with a token, and once more with another one if that is refused.
+pub(in crate::keys) async fn with_token<F>(
+    tokens: &impl TokenSource,
+    ask: impl Fn(Arc<Secret>) -> F,
+) -> Result<Answer, Fault>
+where
+    F: Future<Output = Result<Asked, Fault>>,
+{
+    let token = tokens.current().await?;
+    let refusal = match ask(Arc::clone(&token)).await? {
+        Asked::Answered(answer) => return Ok(answer),
+        Asked::Refused(fault) => fault,
+    };
+    let another = tokens.instead_of(&token).await?;
+    if another.expose() == token.expose() {
+        return Err(refusal);
+    }
+    match ask(another).await? {
+        Asked::Answered(answer) => Ok(answer),
+        Asked::Refused(fault) => Err(fault),
+    }
 }
 
 /// A token at any time. Whoever stops waiting for a login does not end it: the next finds it done.
@@ -95,33 +135,29 @@ impl<L: Login> Tokens<L> {
         Ok(Self { inner, keeper })
     }
 
-    /// A token that should be good.
-    pub(in crate::keys) async fn current(&self) -> Result<Arc<Secret>, Fault> {
+    async fn replaced(&self, old: Option<Held>) -> Result<Arc<Secret>, Fault> {
+        let inner = Arc::clone(&self.inner);
+        let replacing = tokio::spawn(async move { inner.replace(old, true).await });
+        let ended = || fault(FaultKind::Transient, "login", "the login was broken off".to_owned());
+        replacing.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl<L: Login> TokenSource for Tokens<L> {
+    async fn current(&self) -> Result<Arc<Secret>, Fault> {
         match self.inner.held() {
             Some(held) if held.is_good(Instant::now()) => Ok(held.token.secret),
             held => self.replaced(held).await,
         }
     }
 
-    /// Another token than the one that a service just refused; that one again, if the credentials
-    /// have no other.
-    pub(in crate::keys) async fn instead_of(
-        &self,
-        refused: &Arc<Secret>,
-    ) -> Result<Arc<Secret>, Fault> {
+    async fn instead_of(&self, refused: &Arc<Secret>) -> Result<Arc<Secret>, Fault> {
         let held = self.inner.held().filter(|held| Arc::ptr_eq(&held.token.secret, refused));
         match held {
             Some(held) => self.replaced(Some(held)).await,
             // Someone else had it replaced in the meantime.
             None => self.current().await,
         }
-    }
-
-    async fn replaced(&self, old: Option<Held>) -> Result<Arc<Secret>, Fault> {
-        let inner = Arc::clone(&self.inner);
-        let replacing = tokio::spawn(async move { inner.replace(old, true).await });
-        let ended = || fault(FaultKind::Transient, "login", "the login was broken off".to_owned());
-        replacing.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 

@@ -20,8 +20,8 @@ use super::{
     SignatureAlgorithm, Signer, VerifyingKey,
     remote::{Backend, Fault, FaultKind, Remote, RemoteBounds, random_jitter},
     service::{
-        Answer, Environment, OpenServiceKeyError, ServiceFault, Tokens, fault, in_time,
-        public_key_of_pem,
+        self, Answer, Asked, Environment, OpenServiceKeyError, ServiceFault, Tokens, fault,
+        in_time, public_key_of_pem,
     },
     wrapped::KeyEncryption,
 };
@@ -194,22 +194,17 @@ impl Transit {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Fault> {
-        let mut token = self.tokens.current().await?;
-        let mut again = true;
-        loop {
-            let request = self.server.request(&[&self.mount, path, &self.name], body);
-            let answer = self.server.client.send(operation, with_token(request, &token)).await?;
-            let Some(fault) = failure(operation, &answer, &[&token]) else { return Ok(answer) };
-            if fault.kind != FaultKind::Unauthorized || !again {
-                return Err(fault);
+        let path = &[&self.mount, path, &self.name];
+        service::with_token(&self.tokens, |token| async move {
+            let request = with_token(self.server.request(path, body), &token);
+            let answer = self.server.client.send(operation, request).await?;
+            match failure(operation, &answer, &[&token]) {
+                None => Ok(Asked::Answered(answer)),
+                Some(fault) if fault.kind == FaultKind::Unauthorized => Ok(Asked::Refused(fault)),
+                Some(fault) => Err(fault),
             }
-            let another = self.tokens.instead_of(&token).await?;
-            if another.expose() == token.expose() {
-                return Err(fault);
-            }
-            token = another;
-            again = false;
-        }
+        })
+        .await
     }
 }
 

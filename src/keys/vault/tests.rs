@@ -6,7 +6,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    keys::{SignError, contract, key_services, service::ServiceUriError},
+    keys::{
+        contract, key_services,
+        service::ServiceUriError,
+        trial::{Opened, bounds},
+    },
     telemetry::metrics::{CallResult, Metrics},
 };
 
@@ -43,7 +47,7 @@ impl World {
         uri.unwrap().resolved_in(self.folder.path())
     }
 
-    async fn open(&self, text: &str) -> Result<Opened, OpenServiceKeyError> {
+    async fn open(&self, text: &str) -> Result<Opened<VaultKey>, OpenServiceKeyError> {
         self.open_in(text, &[]).await
     }
 
@@ -51,7 +55,7 @@ impl World {
         &self,
         text: &str,
         variables: &[(&'static str, &str)],
-    ) -> Result<Opened, OpenServiceKeyError> {
+    ) -> Result<Opened<VaultKey>, OpenServiceKeyError> {
         let url = self.vault.url();
         let address = [("VAULT_ADDR", url.as_str())];
         // The first of a name counts.
@@ -65,34 +69,6 @@ impl World {
         let text = self.open_in(text, variables).await.err().unwrap().to_string();
         assert!(!text.contains(&self.token), "{text}");
         text
-    }
-}
-
-#[derive(Debug)]
-struct Opened {
-    remote: Arc<Remote<VaultKey>>,
-    series: KeySeries,
-}
-
-impl Opened {
-    async fn told(&self) -> String {
-        told(&self.remote.sign(b"m").await.unwrap_err())
-    }
-}
-
-fn told(error: &SignError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
-}
-
-/// With shorter pauses than at work, and patience for a machine that has other things to do.
-fn bounds() -> RemoteBounds {
-    RemoteBounds {
-        deadline: Duration::from_secs(60),
-        attempt: Duration::from_secs(20),
-        pause: Duration::from_millis(5),
-        throttled_pause: Duration::from_millis(10),
-        ..RemoteBounds::default()
     }
 }
 
