@@ -18,9 +18,6 @@ pub struct Issuer {
     signer: Arc<dyn Signer>,
     /// Issuing CA first, root last; never empty.
     chain: Vec<Certificate>,
-    /// Of the issuing CA: its subject, and its subject key identifier.
-    name: Vec<u8>,
-    key_id: Vec<u8>,
     template: Template,
     /// The chain as a response carries it: one PEM each, without the last line end (clients
     /// compare the texts).
@@ -56,8 +53,6 @@ impl Issuer {
         Ok(Self {
             template,
             key_hash,
-            name: issuing.subject_der().to_vec(),
-            key_id: key_id.to_vec(),
             pem_tail: chain.iter().map(|ca| ca.pem().trim_end().to_owned()).collect(),
             chain_fingerprints: chain.iter().map(Certificate::fingerprint).collect(),
             valid_from: chain.iter().map(Certificate::not_before).max().unwrap_or(now),
@@ -130,9 +125,10 @@ impl Issuer {
 
     /// What each of its certificates for `public_key` has to say.
     pub(super) fn origin<'a>(&'a self, public_key: &'a PublicKey) -> Origin<'a> {
+        let issuing = self.chain.first();
         Origin {
-            issuer: &self.name,
-            issuer_key_id: &self.key_id,
+            issuer: issuing.map_or(&[], Certificate::subject_der),
+            issuer_key_id: issuing.and_then(Certificate::subject_key_id).unwrap_or_default(),
             issuer_valid_until: self.valid_until,
             algorithm: self.signer.algorithm().identifier_der(),
             public_key,

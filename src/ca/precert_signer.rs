@@ -33,7 +33,6 @@ pub(super) struct PrecertSigner {
     signer: Arc<dyn Signer>,
     certificate: Certificate,
     template: Template,
-    key_id: Vec<u8>,
 }
 
 /// Why there is no key for precertificates.
@@ -79,7 +78,7 @@ impl PrecertKey {
             return Err(PrecertSignerError::PathLength { subject });
         }
         let signer: Arc<dyn Signer> = generate(issuer.algorithm())?.signer;
-        let sha256 = key_sha256(&*signer);
+        let sha256 = sha256(signer.public_key_der());
         Ok(Self { signer, serial, sha256 })
     }
 
@@ -89,10 +88,6 @@ impl PrecertKey {
     }
 }
 
-fn key_sha256(signer: &dyn Signer) -> [u8; 32] {
-    sha256(signer.public_key_der())
-}
-
 impl PrecertSigner {
     /// The key, certified by the CA's key from `now` until `valid_until`, and tried.
     pub(super) async fn below(
@@ -100,22 +95,22 @@ impl PrecertSigner {
         ca_signer: &dyn Signer,
         valid_until: Timestamp,
         now: Timestamp,
-        PrecertKey { signer, serial, .. }: PrecertKey,
+        PrecertKey { signer, serial, sha256 }: PrecertKey,
     ) -> Result<Self, PrecertSignerError> {
         let new = NewCa {
             organization: issuing.organization().unwrap_or_default(),
             // Names are compared, and each start has another key.
-            common_name: &format!("precertificates {}", &hex::encode(key_sha256(&*signer))[..16]),
+            common_name: &format!("precertificates {}", &hex::encode(sha256)[..16]),
             now,
             lifetime_seconds: valid_until.unix_seconds().saturating_sub(now.unix_seconds()),
             serial,
         };
         let certificate = create_precertificate_signer(issuing, ca_signer, &*signer, &new).await?;
-        let key_id = certificate.subject_key_id().unwrap_or_default().to_vec();
         let algorithm = issuer_algorithm(&*signer).map_err(|_| PrecertSignerError::Signature)?;
-        let template = Template::new(algorithm, certificate.subject_der(), &key_id);
+        let key_id = certificate.subject_key_id().unwrap_or_default();
+        let template = Template::new(algorithm, certificate.subject_der(), key_id);
         prove_key(&*signer).await.map_err(|_| PrecertSignerError::Signature)?;
-        Ok(Self { signer, certificate, template, key_id })
+        Ok(Self { signer, certificate, template })
     }
 
     /// What a log has to keep, and nobody else ever sees.
@@ -131,7 +126,7 @@ impl PrecertSigner {
         lint::check(&leaf, Stage::Precertificate, LEAF_LIFETIME_SECONDS)?;
         let origin = Origin {
             issuer: self.certificate.subject_der(),
-            issuer_key_id: &self.key_id,
+            issuer_key_id: self.certificate.subject_key_id().unwrap_or_default(),
             issuer_valid_until: self.certificate.not_after(),
             algorithm: self.signer.algorithm().identifier_der(),
             public_key: fields.public_key,

@@ -40,7 +40,6 @@ use self::{
     allowance::Metered,
     crowd::{Crowd, Ended, Member, Place},
     detained::{detain, lend},
-    framed::Framed,
     watched::Watched,
 };
 
@@ -78,14 +77,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, place)) => {
-                let connection = Connection {
-                    stream,
-                    place,
-                    crowd: Arc::clone(&crowd),
-                    tls: tls.clone(),
-                    router: router.clone(),
-                    bounds,
-                };
+                let connection =
+                    Connection { stream, place, tls: tls.clone(), router: router.clone(), bounds };
                 tokio::spawn(connection.serve(protocols.clone(), graceful.watcher()));
             }
             // No pause: whoever opens and resets connections would slow everyone else down.
@@ -169,7 +162,6 @@ fn protocols(bounds: ConnectionBounds) -> auto::Builder<TokioExecutor> {
 struct Connection {
     stream: TcpStream,
     place: Place,
-    crowd: Arc<Crowd>,
     tls: Option<TlsAcceptor>,
     router: Router,
     bounds: ConnectionBounds,
@@ -213,7 +205,7 @@ impl Connection {
             }
         };
         if conduct == Conduct::BrokeABound {
-            self.crowd.found_out();
+            member.found_out();
             if let Ok(stream) = returned.await {
                 detain(stream, &member, self.bounds.header_timeout).await;
             }
@@ -236,7 +228,7 @@ async fn talk(
     watcher: Watcher,
     member: &Arc<Member>,
 ) -> Conduct {
-    let stream = Framed::new(stream, Arc::clone(member));
+    let stream = framed::counted(stream, Arc::clone(member));
     let connection = protocols.serve_connection(TokioIo::new(stream), routes);
     match watcher.watch(connection).await {
         Ok(()) => Conduct::Kept,

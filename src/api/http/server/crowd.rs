@@ -121,11 +121,6 @@ impl Crowd {
         }
     }
 
-    /// A connection turned out to be no client's.
-    pub(super) fn found_out(&self) {
-        self.nuisances.take(1);
-    }
-
     /// A place for a newcomer, as soon as somebody has left for it where all are taken.
     pub(super) async fn admit(self: &Arc<Self>, patience: Duration) -> io::Result<Place> {
         loop {
@@ -270,6 +265,11 @@ impl Member {
             Standing::Leaving(reason) => reason,
             Standing::Served | Standing::Detained => Ended::PlaceNeeded,
         }
+    }
+
+    /// It turned out to be no client's.
+    pub(super) fn found_out(&self) {
+        self.crowd.nuisances.take(1);
     }
 
     /// Nobody serves it any more: resolves when its place is needed.

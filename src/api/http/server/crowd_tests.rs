@@ -219,15 +219,16 @@ async fn nt_03_a_large_answer_stays_when_those_go_who_keep_many_and_take_slowly(
 #[tokio::test(start_paused = true)]
 async fn nt_03_newcomers_are_met_at_a_pace_once_many_were_found_out() {
     let crowd = Crowd::new(2);
+    let place = crowd.admit(PATIENCE).await.unwrap();
     let began = Instant::now();
     for _ in 0..NUISANCES {
         crowd.may_come().await;
-        crowd.found_out();
+        place.member().found_out();
     }
     assert_eq!(began.elapsed(), Duration::ZERO, "a few are nothing");
     for _ in 0..NUISANCES_A_SECOND {
         crowd.may_come().await;
-        crowd.found_out();
+        place.member().found_out();
     }
     let lasted = began.elapsed();
     assert!(lasted > Duration::from_millis(900), "{lasted:?}");

@@ -8,74 +8,22 @@
 //! and a thousand of them for a header of the largest size. Were such a header taken for what it says,
 //! a few requests would pay for a flood of anything else.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncRead;
+use tokio_util::io::InspectReader;
 
 use super::crowd::Member;
 
-/// A stream whose frames are counted, if it has frames.
-#[derive(Debug)]
-pub(super) struct Framed<S> {
+/// The same stream, whose frames of headers are counted for `member`, if it has frames.
+pub(super) fn counted<S: AsyncRead>(
     stream: S,
     member: Arc<Member>,
-    frames: Frames,
-}
-
-impl<S> Framed<S> {
-    pub(super) fn new(stream: S, member: Arc<Member>) -> Self {
-        Self { stream, member, frames: Frames::Preface { seen: 0 } }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before_bytes = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-        let read = buffer.filled().get(before_bytes..).unwrap_or_default();
-        this.member.allowance.has_headers(this.frames.header_bytes_in(read));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+) -> InspectReader<S, impl FnMut(&[u8])> {
+    let mut frames = Frames::Preface { seen: 0 };
+    InspectReader::new(stream, move |read: &[u8]| {
+        member.allowance.has_headers(frames.header_bytes_in(read));
+    })
 }
 
 /// Where in the sequence of frames the stream is.
